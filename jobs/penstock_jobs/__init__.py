@@ -1,0 +1,1 @@
+"""The jobs that come with Penstock, one module each, found through the entry-point group `penstock.jobs`."""

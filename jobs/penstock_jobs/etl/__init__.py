@@ -1,0 +1,1 @@
+"""Retail: from daily files of invoice lines to daily sales, products, customers and baskets."""

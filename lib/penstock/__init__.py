@@ -1,0 +1,73 @@
+"""What the author of a job needs; each name is imported when it is first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.errors import (
+        AccountingError,
+        ConfigurationError,
+        ConflictError,
+        EngineError,
+        FencedError,
+        InputMissingError,
+        MalformedInputError,
+        PenstockError,
+        PermissionDeniedError,
+        RefusedError,
+        SchemaError,
+        UsageError,
+    )
+    from penstock.interval import Interval
+    from penstock.job import Input, Job, Output, Params
+    from penstock.lazy import F, Window
+    from penstock.quality.marks import drop_when, mark_duplicates
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccountingError",
+    "ConfigurationError",
+    "ConflictError",
+    "EngineError",
+    "F",
+    "FencedError",
+    "Input",
+    "InputMissingError",
+    "Interval",
+    "Job",
+    "MalformedInputError",
+    "Output",
+    "Params",
+    "PenstockError",
+    "PermissionDeniedError",
+    "RefusedError",
+    "SchemaError",
+    "UsageError",
+    "Window",
+    "__version__",
+    "drop_when",
+    "mark_duplicates",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Input", "Job", "Output", "Params"), "penstock.job"),
+    **dict.fromkeys(("F", "Window"), "penstock.lazy"),
+    **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),
+    "Interval": "penstock.interval",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "penstock.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

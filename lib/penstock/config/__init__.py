@@ -1,0 +1,42 @@
+"""The configuration of an environment: layers of YAML, variables and options, as frozen models."""
+
+from __future__ import annotations
+
+from penstock.config.load import Config, load
+from penstock.config.models import (
+    Column,
+    CsvOptions,
+    Dataset,
+    DeltaOptions,
+    Format,
+    JsonOptions,
+    LedgerSettings,
+    Nightly,
+    NightlyJob,
+    Options,
+    ParquetOptions,
+    Settings,
+    Slice,
+    SparkSettings,
+    TextOptions,
+)
+
+__all__ = [
+    "Column",
+    "Config",
+    "CsvOptions",
+    "Dataset",
+    "DeltaOptions",
+    "Format",
+    "JsonOptions",
+    "LedgerSettings",
+    "Nightly",
+    "NightlyJob",
+    "Options",
+    "ParquetOptions",
+    "Settings",
+    "Slice",
+    "SparkSettings",
+    "TextOptions",
+    "load",
+]

@@ -1,0 +1,227 @@
+"""What an environment's configuration holds, as frozen models."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from penstock.config.ddl import problem_with
+from penstock.errors import ConfigurationError, did_you_mean
+from penstock.interval import Unit, zone
+
+Format = Literal["csv", "json", "text", "parquet", "delta"]
+
+
+class Model(BaseModel):
+    """The base: frozen, no unknown keys, and no guessing of types (`yes` is a string, never a boolean)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class LedgerSettings(Model):
+    """The record of runs."""
+
+    lease_seconds: float = Field(default=60, gt=0, description="After so many seconds without a sign a claim is dead.")
+    path: str | None = Field(default=None, description="Its file; by default _penstock/ledger.sqlite in the warehouse.")
+
+
+def _spark_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+class SparkSettings(Model):
+    """What the Spark session is started with."""
+
+    master: str | None = Field(default=None, description="Where Spark runs, as `local[*]`; left out on EMR.")
+    conf: Mapping[str, str] = Field(default={}, description="Spark's own settings, by name; also numbers and booleans.")
+    driver_memory: str | None = Field(default=None, pattern="^[0-9]+[kmgt]$", description="The driver's heap: `4g`.")
+
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _as_spark_writes_them(cls, conf: Any) -> Any:
+        if not isinstance(conf, Mapping):
+            return conf
+        return {key: _spark_text(value) for key, value in conf.items()}
+
+
+class Settings(Model):
+    """The settings of an environment: `environment.yaml`."""
+
+    release: str = Field(default="emr-spark-8.1.0", description="The EMR release label, which fixes the versions.")
+    warehouse: str = Field(min_length=1, description="The folder or URL under which tables are written.")
+    data: str = Field(min_length=1, description="The folder or URL under which raw inputs lie.")
+    timezone: str = Field(default="UTC", description="The zone of intervals, dates in paths, times without a zone.")
+    ledger: LedgerSettings = LedgerSettings()
+    spark: SparkSettings = SparkSettings()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            zone(name)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        return name
+
+    @property
+    def ledger_path(self) -> str:
+        """The ledger's file."""
+        return self.ledger.path or f"{self.warehouse}/_penstock/ledger.sqlite"
+
+
+class Column(Model):
+    """One column of a dataset."""
+
+    name: str = Field(min_length=1)
+    type: str = Field(description="Its Spark DDL type, as `decimal(12,2)`.")
+    nullable: bool = True
+    description: str = ""
+    pii: str | None = Field(default=None, description="What kind of personal data it holds, if any.")
+
+    @field_validator("type")
+    @classmethod
+    def _a_type(cls, ddl: str) -> str:
+        if problem := problem_with(ddl):
+            raise ValueError(problem)
+        return ddl
+
+
+class Slice(Model):
+    """How a dataset is cut into slices."""
+
+    column: str = Field(description="The column that says which slice a row belongs to.")
+    unit: Literal["hour", "day", "month"] = "day"
+
+
+class TextEncoding(Model):
+    """What all text formats share. Compression is told from a file's suffix (`.gz`, `.bz2`, `.zst`, …)."""
+
+    encoding: str = "UTF-8"
+
+    @field_validator("encoding")
+    @classmethod
+    def _an_encoding(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+        except LookupError as error:
+            raise ValueError("there is no such encoding; UTF-8 and ISO-8859-1 are two that there are") from error
+        return name
+
+
+class CsvOptions(TextEncoding):
+    """How a CSV file is written."""
+
+    header: bool = Field(default=True, description="The first record holds the names of the columns.")
+    delimiter: str = Field(default=",", min_length=1)
+    quote: str = Field(default='"', max_length=1, description="Empty: nothing is quoted.")
+    escape: str = Field(default='"', max_length=1, description="What stands before a quote that is inside quotes.")
+    multiline: bool = Field(default=False, description="A quoted value may hold line ends; such files are not split.")
+    null_value: str = Field(default="", description="The text of a value that is not there.")
+
+
+class JsonOptions(TextEncoding):
+    """How a JSON file is written."""
+
+    multiline: bool = Field(default=False, description="One document a file, not one a line; such files are not split.")
+
+
+class TextOptions(TextEncoding):
+    """How a text file is written: one row a line."""
+
+
+class ParquetOptions(Model):
+    """Parquet files describe themselves."""
+
+
+class DeltaOptions(Model):
+    """Delta tables describe themselves."""
+
+
+Options = CsvOptions | JsonOptions | TextOptions | ParquetOptions | DeltaOptions
+OPTIONS: Mapping[str, type[Options]] = {
+    "csv": CsvOptions,
+    "json": JsonOptions,
+    "text": TextOptions,
+    "parquet": ParquetOptions,
+    "delta": DeltaOptions,
+}
+
+
+class Dataset(Model):
+    """A named entry of the catalog."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$")
+    description: str = ""
+    format: Format
+    location: str = Field(min_length=1, description="A folder or URL; for raw files also a file, a glob or a template.")
+    columns: tuple[Column, ...] = Field(min_length=1)
+    slice: Slice | None = Field(default=None, description="Without it, a table is one whole.")
+    key: tuple[str, ...] = Field(default=(), description="The columns that name a row.")
+    rows: Unit = Field(default="day", description="The interval whose rows one raw file holds.")
+    options: Options = Field(default=None, validate_default=True)  # None: those of the format
+    missing_column: Literal["error", "null"] = "error"
+    extra_column: Literal["error", "ignore"] = "ignore"
+    target_file_mb: int = Field(default=128, gt=0)
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _of_its_format(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = OPTIONS.get(info.data.get("format", ""))
+        if kind is None or isinstance(value, kind):
+            return value
+        if isinstance(value, BaseModel):
+            # A ValueError, since pydantic tells the place of no other.
+            raise ValueError(f"{type(value).__name__} are not options of the format {info.data['format']}")  # noqa: TRY004
+        return kind.model_validate({} if value is None else value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Dataset:
+        seen: dict[str, str] = {}
+        for column in self.columns:
+            # Spark does not tell columns apart by case.
+            if (other := seen.setdefault(column.name.lower(), column.name)) is not column.name:
+                raise ValueError(f"the column {column.name} is there twice (as {other})")
+        for use, name in [("key", name) for name in self.key] + ([("slice", self.slice.column)] if self.slice else []):
+            if name not in self.column_names:
+                raise ValueError(f"{use}: {name} is not a column. {did_you_mean(name, self.column_names)}")
+        if self.slice and self.format == "delta":
+            wanted = ("timestamp",) if self.slice.unit == "hour" else ("date",)
+            column = self.columns[self.column_names.index(self.slice.column)]
+            if column.type.strip().lower() not in wanted:
+                raise ValueError(
+                    f"slice: a table's slices by {self.slice.unit} need a column of the type {wanted[0]}, "
+                    f"and {column.name} is {column.type}"
+                )
+        return self
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+
+class NightlyJob(Model):
+    """One job of the nightly, with the parameters that it has there."""
+
+    name: str
+    params: Mapping[str, Any] = {}
+
+
+class Nightly(Model):
+    """What runs every night: `nightly.yaml`. The order comes from what the jobs read and write."""
+
+    jobs: tuple[NightlyJob, ...] = ()
+
+    @field_validator("jobs")
+    @classmethod
+    def _once_each(cls, jobs: tuple[NightlyJob, ...]) -> tuple[NightlyJob, ...]:
+        names = [job.name for job in jobs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the job {twice[0]} is there twice")
+        return jobs

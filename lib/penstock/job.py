@@ -1,0 +1,103 @@
+"""What a job declares: typed parameters, inputs, outputs and a pure transform."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from penstock.errors import ConfigurationError
+from penstock.interval import Unit
+
+Span = Literal["interval", "to_date", "all"]
+WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once"]
+
+
+class Params(BaseModel):
+    """The base of a job's parameters: frozen, no unknown names, a description for each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One dataset that a job reads.
+
+    Attributes:
+        dataset: Its name in the catalog.
+        span: Which slices a run over an interval reads: those of the `interval` itself, all
+            slices up to the interval's end (`to_date`), or the whole dataset (`all`).
+        optional: The job runs without it; the transform is then given an empty frame.
+    """
+
+    dataset: str
+    span: Span = "interval"
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Output:
+    """One dataset that a job writes.
+
+    Attributes:
+        dataset: Its name in the catalog, where its columns and its slice column are declared.
+        mode: What a publish does to what is there already; see docs/storage.md.
+        rows_of: The input whose every row must be accounted for in this output (a row-preserving
+            output), or None where the output is an aggregate.
+    """
+
+    dataset: str
+    mode: WriteMode = "replace_slice"
+    rows_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One module of work.
+
+    `transform` is called with one DataFrame per input, by the input's name, and with `params` and
+    `slices` where its signature has them. `slices` is a DataFrame with the columns `slice` (date,
+    or timestamp for hours), `start` and `end` (timestamps): one row for each interval of the run.
+    It returns one DataFrame (a job of one output) or a dict of them by output name. A frame
+    may span many slices, so aggregates group by the slice column.
+
+    Attributes:
+        name: Unique among all installed jobs.
+        transform: Pure: DataFrames in, DataFrames out; no reading, no writing, no action.
+        inputs: By the name under which the transform takes them.
+        outputs: By the name under which the transform returns them.
+        params: The model of the parameters.
+        unit: The interval that the job's slices have.
+        batch: How many intervals one Spark pass may hold; 1 for a transform that can do only one.
+        description: One sentence for `penstock jobs`.
+    """
+
+    name: str
+    transform: Callable[..., Any]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, Output]
+    params: type[Params] = Params
+    unit: Unit = "day"
+    batch: int = 10_000
+    description: str = ""
+    takes: frozenset[str] = field(init=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        accepted = set(inspect.signature(self.transform).parameters)
+        known = set(self.inputs) | {"params", "slices"}
+        if not self.outputs:
+            raise ConfigurationError(f"Job {self.name} declares no output.")
+        if unknown := accepted - known:
+            raise ConfigurationError(
+                f"Job {self.name}: its transform takes {', '.join(sorted(unknown))}, which is neither "
+                f"an input nor one of params, slices. Inputs: {', '.join(sorted(self.inputs))}."
+            )
+        if missing := set(self.inputs) - accepted:
+            raise ConfigurationError(f"Job {self.name}: its transform does not take the input {', '.join(sorted(missing))}.")
+        for name, output in self.outputs.items():
+            if output.rows_of is not None and output.rows_of not in self.inputs:
+                raise ConfigurationError(f"Job {self.name}: output {name} keeps the rows of {output.rows_of}, which is no input.")
+        object.__setattr__(self, "takes", frozenset(accepted))

@@ -1,0 +1,1 @@
+"""Which rows a dataset takes, which it refuses, and why."""

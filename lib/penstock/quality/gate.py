@@ -1,0 +1,151 @@
+"""Turns what a transform returns into candidates: the output's columns, and for each row what becomes of it and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.config import Dataset
+from penstock.errors import SchemaError, did_you_mean
+from penstock.lazy import F
+from penstock.quality.marks import DROP, DUPLICATE
+from penstock.storage import stage
+from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame
+
+# Declared type names and how Spark writes them in `DataFrame.dtypes`.
+_ALIASES = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "decimal": "decimal(10,0)"}
+
+
+def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool, from_text: bool) -> DataFrame:
+    """The output's declared columns and `storage.stage.MARKS`, one row for each row of the frame.
+
+    What a row breaks is judged in this order: it could not be parsed or does not fit the input's types; it is
+    dropped; it breaks the output's contract (null where none may be, outside of its slice); it is a duplicate.
+
+    Args:
+        frame: What the transform returned.
+        dataset: The output.
+        job: For messages.
+        preserving: The frame must hold every row of an input, with its hidden columns.
+        from_text: The input is text: a rejected row's own text is looked up in its file. Otherwise what the transform
+            made of it is kept, as JSON.
+
+    Raises:
+        SchemaError: A declared column is missing or of another type, or a hidden column was lost.
+    """
+    _check_columns(frame, dataset, job)
+    columns = [F.col(f"`{column.name}`") for column in dataset.columns]
+    sliced = dataset.slice.column if dataset.slice else None
+    if not preserving:
+        own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
+        return _with_marks(frame, columns, own, _first_of(_contract(dataset)), F.lit(None).cast("string"), F.lit(None), None, from_text)
+    if ROW not in frame.columns or SLICE not in frame.columns:
+        lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
+        raise SchemaError(
+            f"{job}: the transform lost the hidden column {lost}, so rows of {dataset.name} cannot be accounted for.",
+            hint="Add columns with withColumns instead of select; mark rows with drop_when instead of filter.",
+        )
+    checks = _contract(dataset)
+    if sliced:
+        own = F.col(f"`{sliced}`")
+        outside = own.isNotNull() & ~own.eqNullSafe(F.col(SLICE))
+        message = F.concat(F.lit("is outside of the slice of its file, "), F.col(SLICE).cast("string"))
+        checks.append((outside, finding("interval", sliced, own, message)))
+    raw, broken = F.col(f"{ROW}.raw"), F.col(f"{ROW}.broken")
+    unparsed = F.array(finding("malformed", "", F.lit(None), "has not the declared number or form of fields"))
+    errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, _first_of(checks)))
+    dropped = F.col(DROP) if DROP in frame.columns else F.lit(None).cast("string")
+    duplicate = F.col(DUPLICATE) if DUPLICATE in frame.columns else F.lit(False)
+    return _with_marks(frame, columns, F.col(SLICE), errors, dropped, duplicate, F.col(ROW), from_text)
+
+
+def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
+    """(breaks it, the finding) for each promise that the declared columns make."""
+    checks = []
+    for column in dataset.columns:
+        # A row without a slice value has no place in the table.
+        if not column.nullable or (dataset.slice and column.name == dataset.slice.column):
+            value = F.col(f"`{column.name}`")
+            checks.append((value.isNull(), finding("not_null", column.name, value, "is null, which the column forbids")))
+    return checks
+
+
+def _first_of(checks: list[tuple[SparkColumn, SparkColumn]]) -> SparkColumn:
+    """All findings of a row as an array, or null where there is none (the common case, decided without an array)."""
+    nothing = F.lit(None).cast(BROKEN_TYPE)
+    if not checks:
+        return nothing
+    any_broken = checks[0][0]
+    for broken, _ in checks[1:]:
+        any_broken = any_broken | broken
+    found = F.filter(F.array(*[F.when(broken, what) for broken, what in checks]), lambda x: x.isNotNull())
+    return F.when(any_broken, found.cast(BROKEN_TYPE)).otherwise(nothing)
+
+
+def _with_marks(
+    frame: DataFrame,
+    columns: list[SparkColumn],
+    slice_value: SparkColumn,
+    errors: SparkColumn,
+    dropped: SparkColumn,
+    duplicate: SparkColumn,
+    row: SparkColumn | None,
+    from_text: bool,
+) -> DataFrame:
+    unreadable = (
+        row.getField("raw").isNotNull() | row.getField("broken").isNotNull() if row is not None else F.lit(False)
+    )
+    disposition = (
+        F.when(unreadable, stage.QUARANTINED)
+        .when(dropped.isNotNull(), stage.DROPPED)
+        .when(errors.isNotNull(), stage.QUARANTINED)
+        .when(F.coalesce(duplicate.cast("boolean"), F.lit(False)), stage.DUPLICATE)
+        .otherwise(stage.ACCEPTED)
+        .cast("int")
+    )
+    bad = F.col(stage.DISPOSITION) == stage.QUARANTINED
+    marked = frame.select(
+        *columns,
+        slice_value.alias(stage.SLICE),
+        disposition.alias(stage.DISPOSITION),
+        dropped.alias(stage.REASON),
+        (row.getField("file") if row is not None else F.lit(None)).cast("int").alias(stage.FILE),
+        (row.getField("hash") if row is not None else F.lit(None)).cast("bigint").alias(stage.HASH),
+        (row.getField("raw") if row is not None and from_text else F.lit(None)).cast("string").alias(stage.RAW),
+        errors.alias(stage.ERRORS),
+    )
+    # Only what a row needs travels to the writer: hashes and findings of good rows are nulls, which cost nothing.
+    return marked.withColumns(
+        {
+            stage.REASON: F.when(F.col(stage.DISPOSITION) == stage.DROPPED, F.col(stage.REASON)),
+            stage.HASH: F.when(bad, F.col(stage.HASH)),
+            stage.RAW: F.when(bad, F.col(stage.RAW) if from_text else F.to_json(F.struct(*columns))),
+            stage.ERRORS: F.when(bad, F.col(stage.ERRORS)),
+        }
+    )
+
+
+def _check_columns(frame: DataFrame, dataset: Dataset, job: str) -> None:
+    found = dict(frame.dtypes)
+    for column in dataset.columns:
+        if column.name not in found:
+            raise SchemaError(
+                f"{job}: the transform returns no column {column.name}, which {dataset.name} declares.",
+                hint=did_you_mean(column.name, (name for name in found if not name.startswith("_"))),
+            )
+        have, want = found[column.name], _written(column.type)
+        if have != want:
+            raise SchemaError(
+                f"{job}: the column {column.name} of {dataset.name} is declared {want}; the transform returns {have}.",
+                hint="Cast it in the transform, or declare the other type.",
+            )
+
+
+def _written(ddl: str) -> str:
+    text = ddl.strip().lower() if "<" not in ddl else ddl.strip()
+    if "<" in text:
+        return "".join(text.split()) if "struct" not in text else text.replace(", ", ",").replace(": ", ":")
+    return _ALIASES.get(text, text.replace(" ", ""))

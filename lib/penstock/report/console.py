@@ -1,0 +1,166 @@
+"""Summaries and progress on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from penstock.report.totals import held_back, rows_in, rows_out
+from penstock.report.words import NONE, count, duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+    from rich.text import Text
+
+_TONE = {
+    "succeeded": "green",
+    "skipped": "bright_black",
+    "pending": "bright_black",
+    "running": "cyan",
+    "failed": "red",
+    "refused": "yellow",
+    "fenced": "magenta",
+}
+
+
+class Progress:
+    """What `progress` hands out: tell it what is going on now."""
+
+    def __init__(self, console: Console, label: str, live: RichProgress | None, task: TaskID | None) -> None:
+        self._console = console
+        self._label = label
+        self._live = live
+        self._task = task
+        self._begun = time.monotonic()
+        self._said = ""
+
+    def update(self, text: str) -> None:
+        """Say what is going on; on a terminal in place, elsewhere as a line of its own."""
+        if text == self._said:
+            return
+        self._said = text
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, doing=text)
+        else:
+            self._line(f"{text} ({duration(time.monotonic() - self._begun)})")
+
+    def _line(self, text: str) -> None:
+        self._console.print(f"{self._label}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(console: Console | None, label: str) -> Iterator[Progress]:
+    """Show that something long is going on: a spinner with the time on a terminal, plain lines elsewhere.
+
+    Args:
+        console: Where to show it; standard error where it is None, so that standard output stays a document.
+        label: What is going on as a whole, as the job and its interval.
+    """
+    from rich.console import Console
+
+    console = console or Console(stderr=True)
+    if not console.is_terminal:
+        shown = Progress(console, label, None, None)
+        shown.update("started")
+        yield shown
+        return
+    from rich.progress import Progress as RichProgress
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[bold]{task.description}", markup=True),
+        TextColumn("{task.fields[doing]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with RichProgress(*columns, console=console, transient=True) as live:
+        from rich.markup import escape
+
+        yield Progress(console, label, live, live.add_task(escape(label), total=None, doing=""))
+
+
+def batch_summary(console: Console, doc: Mapping[str, Any]) -> None:
+    """Print what a batch did: its state, its rows, what it wrote, and where its page is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    first, last = doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE
+    span = first if first == last else f"{first} to {last} ({count(doc.get('intervals'))} intervals)"
+    console.print(
+        Text.assemble(
+            (str(doc.get("job")), "bold"), f"  {span}  ", _state(doc.get("state")), f"  {duration(doc.get('seconds'))}"
+        )
+    )
+    if reason := doc.get("reason"):
+        console.print(Text(f"  {reason}", style="dim"))
+    if outputs := doc.get("outputs"):
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("  output")
+        for name in ("read", "accepted", "quarantined", "dropped", "duplicates", "written", "replaced"):
+            table.add_column(name, justify="right")
+        for name, out in outputs.items():
+            line = (doc.get("accounting") or {}).get(name)
+            only = {"accounting": {name: line}} if line else None
+            parts = [
+                count(held_back(only, part)) if only else NONE
+                for part in ("read", "accepted", "quarantined", "dropped", "duplicates")
+            ]
+            table.add_row(
+                Text(f"  {out.get('dataset') or name}"), *parts, count(out.get("rows")), count(out.get("replaced_rows"))
+            )
+        console.print(table)
+    _page(console, doc)
+
+
+def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
+    """Print what a night did, one line for each job in the order given, and the place of the page."""
+    from rich.table import Table
+    from rich.text import Text
+
+    first, last = doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE
+    span = first if first == last else f"{first} to {last}"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("job", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("intervals", "read", "written", "quarantined", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", ratio=1)
+    for job in doc.get("jobs") or ():
+        batch = job.get("batch") or {}
+        numbers = (
+            [
+                count(batch.get("intervals")),
+                count(rows_in(batch)),
+                count(rows_out(batch)),
+                count(held_back(batch, "quarantined")),
+                duration(batch.get("seconds")),
+            ]
+            if batch
+            else [NONE] * 5
+        )
+        why = job.get("reason") or (batch.get("failure") or {}).get("message") or ""
+        table.add_row(Text(str(job["job"])), _state(job.get("state")), *numbers, Text(why, style="dim"))
+    console.print(
+        Text.assemble(("nightly", "bold"), f"  {span}  ", _state(doc.get("state")), f"  {duration(doc.get('seconds'))}")
+    )
+    console.print(table)
+    _page(console, doc)
+
+
+def _state(state: object) -> Text:
+    from rich.text import Text
+
+    word = str(state or "pending")
+    return Text(word, style=_TONE.get(word, ""))
+
+
+def _page(console: Console, doc: Mapping[str, Any]) -> None:
+    from rich.text import Text
+
+    if page := doc.get("page"):
+        # Not wrapped, so that the path can be copied from a narrow terminal.
+        console.print(Text.assemble(("page  ", "dim"), str(page)), soft_wrap=True)

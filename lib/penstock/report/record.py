@@ -1,0 +1,259 @@
+"""The shape of run.json and night.json, and the one way in which they are written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypedDict
+
+State: TypeAlias = Literal["succeeded", "skipped", "failed", "fenced", "refused", "running", "pending"]
+Moment: TypeAlias = datetime | str
+"""A datetime when a document is made; ISO 8601 text when it comes back from a file."""
+
+
+class InputDoc(TypedDict):
+    """What was read of one input."""
+
+    dataset: str
+    rows: int | None
+    fingerprint: str
+    files: int
+
+
+class OutputDoc(TypedDict):
+    """What was published to one output, and what that replaced."""
+
+    dataset: str
+    format: str
+    path: str
+    mode: str
+    rows: int
+    replaced_rows: int | None
+    files: int
+    bytes: int
+    version: int | None
+
+
+class AccountingDoc(TypedDict):
+    """Where every row of a row-preserving output went; `read` is the sum of the others."""
+
+    read: int
+    accepted: int
+    quarantined: int
+    dropped: dict[str, int]
+    duplicates: int
+
+
+class BrokenRuleDoc(TypedDict):
+    """One rule that one row broke."""
+
+    rule: str
+    column: str | None
+    value: Any
+    message: str
+
+
+class ExampleDoc(TypedDict):
+    """One quarantined row, and where to find it."""
+
+    source_file: str
+    line: int | None
+    raw: str | None
+    reasons: list[BrokenRuleDoc]
+
+
+class QuarantineDoc(TypedDict):
+    """The rejected rows of one output: how many by rule, and a few of them."""
+
+    dataset: str
+    path: str
+    reasons: dict[str, int]
+    examples: list[ExampleDoc]
+
+
+class QualityDoc(TypedDict):
+    """What is known about the quality of a run's rows."""
+
+    quarantine: dict[str, QuarantineDoc]
+
+
+class StepDoc(TypedDict):
+    """How long one step of a run took."""
+
+    name: str
+    seconds: float
+
+
+FailureDoc = TypedDict(
+    "FailureDoc",
+    {"class": str, "message": str, "place": str | None, "evidence": list[str], "next": str},
+)
+"""The failure card; functional syntax because `class` is a keyword."""
+
+
+class EarlierDoc(TypedDict, total=False):
+    """The timings of an earlier batch of the same job."""
+
+    batch_id: str
+    run_id: str
+    started: Moment
+    intervals: int
+    seconds: float
+    steps: list[StepDoc]
+
+
+class RunDoc(TypedDict, total=False):
+    """One job over one interval: what run.json holds, and what `penstock run --json` prints."""
+
+    run_id: str
+    run_key: str
+    job: str
+    interval: str
+    state: State
+    reason: str | None
+    attempt: int
+    epoch: int
+    env: str
+    params: dict[str, Any]
+    code_version: str
+    started: Moment
+    ended: Moment | None
+    seconds: float
+    inputs: dict[str, InputDoc]
+    outputs: dict[str, OutputDoc]
+    accounting: dict[str, AccountingDoc]
+    quality: QualityDoc
+    steps: list[StepDoc]
+    failure: FailureDoc | None
+    page: str | None
+    command: str
+
+
+# `from` is a keyword, so the documents of ranges take the functional syntax as well.
+BatchDoc = TypedDict(
+    "BatchDoc",
+    {
+        "batch_id": str,
+        "job": str,
+        "from": str,
+        "to": str,
+        "state": State,
+        "reason": str | None,
+        "env": str,
+        "params": dict[str, Any],
+        "code_version": str,
+        "intervals": int,
+        "states": dict[str, int],
+        "started": Moment,
+        "ended": Moment | None,
+        "seconds": float,
+        "steps": list[StepDoc],
+        "inputs": dict[str, InputDoc],
+        "outputs": dict[str, OutputDoc],
+        "accounting": dict[str, AccountingDoc],
+        "quality": QualityDoc,
+        "failure": FailureDoc | None,
+        "runs": list[RunDoc],
+        "page": str | None,
+        "command": str,
+        "earlier": list[EarlierDoc],
+    },
+    total=False,
+)
+"""One call of `penstock run`: sums over all its intervals, and the runs themselves."""
+
+
+class NightJobDoc(TypedDict, total=False):
+    """One job of a nightly; `batch` is None where it was not started."""
+
+    job: str
+    state: State
+    reason: str | None
+    batch: BatchDoc | None
+    depends_on: list[str]
+    page: str | None
+
+
+NightDoc = TypedDict(
+    "NightDoc",
+    {
+        "night_id": str,
+        "env": str,
+        "from": str,
+        "to": str,
+        "started": Moment,
+        "ended": Moment | None,
+        "seconds": float,
+        "state": State,
+        "jobs": list[NightJobDoc],
+        "page": str | None,
+        "command": str,
+    },
+    total=False,
+)
+"""One nightly: its jobs in dependency order."""
+
+
+def to_json(doc: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """The document as JSON: datetimes as ISO 8601, Decimals as text, numbers that JSON lacks as text.
+
+    Raises:
+        TypeError: The document holds a value of any other type (a secret, a model, a path).
+
+    >>> to_json({"at": datetime(2010, 12, 1), "sum": Decimal("1.10"), "mean": float("nan")})
+    '{"at": "2010-12-01T00:00:00", "sum": "1.10", "mean": "nan"}'
+    """
+    return json.dumps(_plain(doc), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: Path | str, doc: Mapping[str, Any]) -> None:
+    """Replace the file by the document at once: a reader sees the old text or the new, never a part."""
+    # A lone surrogate (bytes of a broken file that went through as text) becomes \udcXX, which is JSON's own escape.
+    write_atomically(Path(path), (to_json(doc, indent=1) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def read_json(path: Path | str) -> dict[str, Any]:
+    """A document that `write_json` wrote; datetimes and Decimals stay text."""
+    doc = json.loads(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(doc, dict):
+        raise ValueError(f"{path} does not hold a JSON object.")  # noqa: TRY004 - the file is wrong, not the argument
+    return doc
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to disk, and rename over it; make the folder where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"A key of a run document must be text: {wrong[0]!r}.")
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    raise TypeError(f"A run document does not hold values of type {type(value).__name__}.")

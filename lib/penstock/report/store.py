@@ -1,0 +1,155 @@
+"""Where pages and documents live, and how to find them again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
+
+from penstock.errors import ConfigurationError, UsageError
+from penstock.report.record import BatchDoc, EarlierDoc, NightDoc, read_json, write_json
+
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:+-]*")
+_MOST_EARLIER = 10
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder of an environment that holds one folder per batch and per night.
+
+    Attributes:
+        root: `<warehouse>/_penstock`, or the state folder where the warehouse is not local.
+    """
+
+    root: Path
+
+    @classmethod
+    def of(cls, warehouse: str, state: Path | str | None = None) -> Store:
+        """The store beside a warehouse.
+
+        Args:
+            warehouse: A local folder or a URL.
+            state: The local folder to use where the warehouse is a URL.
+        """
+        parts = urlsplit(warehouse)
+        if parts.scheme == "file":
+            return cls(Path(unquote(parts.path)) / "_penstock")
+        if "://" not in warehouse:
+            return cls(Path(warehouse) / "_penstock")
+        if state is None:
+            raise ConfigurationError(f"The pages of {warehouse} need a local folder: no state folder is configured.")
+        return cls(Path(state))
+
+    def batch_folder(self, batch_id: str) -> Path:
+        """The folder of one batch."""
+        return self.root / "runs" / _checked(batch_id)
+
+    def night_folder(self, night_id: str) -> Path:
+        """The folder of one night."""
+        return self.root / "nights" / _checked(night_id)
+
+    def batch_page(self, batch_id: str) -> Path:
+        """The page of one batch, whether it is there yet or not."""
+        return self.batch_folder(batch_id) / "index.html"
+
+    def night_page(self, night_id: str) -> Path:
+        """The page of one night, whether it is there yet or not."""
+        return self.night_folder(night_id) / "index.html"
+
+    def write_batch(self, doc: BatchDoc) -> Path:
+        """Write run.json, then the page; the document's `page` is set to where that is.
+
+        The record comes first: if the page fails, the numbers are kept.
+        """
+        from penstock.report.page import render_batch, write_page
+
+        page = self.batch_page(doc["batch_id"])
+        doc["page"] = str(page)
+        write_json(page.with_name("run.json"), cast("Mapping[str, Any]", doc))
+        write_page(page, render_batch(doc))
+        return page
+
+    def write_night(self, doc: NightDoc) -> Path:
+        """Write night.json, then the page, whose links to the jobs' pages are relative."""
+        from penstock.report.page import render_night, write_page
+
+        page = self.night_page(doc["night_id"])
+        doc["page"] = str(page)
+        write_json(page.with_name("night.json"), cast("Mapping[str, Any]", doc))
+        linked = cast(
+            "NightDoc", {**doc, "jobs": [{**job, "page": _relative(job.get("page"), page)} for job in doc["jobs"]]}
+        )
+        write_page(page, render_night(linked))
+        return page
+
+    def read_batch(self, batch_id: str) -> BatchDoc | None:
+        """The record of one batch, or None where there is none."""
+        return cast("BatchDoc | None", _read(self.batch_folder(batch_id) / "run.json"))
+
+    def read_night(self, night_id: str) -> NightDoc | None:
+        """The record of one night, or None where there is none."""
+        return cast("NightDoc | None", _read(self.night_folder(night_id) / "night.json"))
+
+    def batch_ids(self) -> list[str]:
+        """All batches that have a record, in the order of their names."""
+        return [path.parent.name for path in sorted(self.root.glob("runs/*/run.json"))]
+
+    def night_ids(self) -> list[str]:
+        """All nights that have a record, in the order of their names."""
+        return [path.parent.name for path in sorted(self.root.glob("nights/*/night.json"))]
+
+    def earlier(self, job: str, batch_ids: Iterable[str], *, intervals: int | None = None) -> list[EarlierDoc]:
+        """The timings of the last ten batches of a job that succeeded, newest first.
+
+        Args:
+            job: The job that they must be of.
+            batch_ids: Where to look, newest first.
+            intervals: Take only batches of a like size (half to twice as many intervals): a day's
+                timings say nothing about a year's.
+        """
+        found: list[EarlierDoc] = []
+        for doc in self._succeeded(job, batch_ids):
+            size = doc.get("intervals", 1)
+            if intervals is not None and not intervals <= 2 * size <= 4 * intervals:
+                continue
+            found.append(
+                {
+                    "batch_id": doc["batch_id"],
+                    "started": doc["started"],
+                    "intervals": size,
+                    "seconds": doc["seconds"],
+                    "steps": doc.get("steps", []),
+                }
+            )
+            if len(found) == _MOST_EARLIER:
+                break
+        return found
+
+    def _succeeded(self, job: str, batch_ids: Iterable[str]) -> Iterator[BatchDoc]:
+        for batch_id in batch_ids:
+            doc = self.read_batch(batch_id)
+            if doc and doc.get("job") == job and doc.get("state") == "succeeded":
+                yield doc
+
+
+def _checked(name: str) -> str:
+    if not _ID.fullmatch(name):
+        raise UsageError(f"{name!r} is not the name of a run.", hint="See `penstock runs` for those that there are.")
+    return name
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None  # a record that is missing or damaged is no reason to fail the run that asks
+
+
+def _relative(target: str | None, page: Path) -> str | None:
+    if target is None or "://" in target:
+        return target
+    return os.path.relpath(Path(target).absolute(), page.parent.absolute())

@@ -1,0 +1,1 @@
+"""Datasets at rest: find them, fingerprint them, read them, publish them."""

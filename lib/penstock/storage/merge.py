@@ -1,0 +1,108 @@
+"""`merge`: rows take over those of the same key, by writing anew the files that hold matched keys and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from penstock.config import Dataset
+from penstock.errors import ConfigurationError, SchemaError
+from penstock.lazy import F
+from penstock.storage import stage
+from penstock.storage.formats import delta
+from penstock.storage.formats.delta import StagedFile
+from penstock.storage.rows import BROKEN_TYPE
+from penstock.storage.stage import StagePlan
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+_PATH = "_merge_path"
+
+
+def rewrite(
+    spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], plan: StagePlan
+) -> tuple[tuple[StagedFile, ...], frozenset[str]]:
+    """Stage what the table must hold in the place of the files that hold keys of the staged rows.
+
+    Returns:
+        The staged files (the new rows, and the rows that keep their place), and the live files that they take over.
+
+    Raises:
+        ConfigurationError: The dataset declares no key.
+        SchemaError: A key is null or stands twice among the new rows.
+    """
+    if not dataset.key:
+        raise ConfigurationError(f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`.")
+    if not files:
+        return (), frozenset()
+    new = _staged_frame(spark, dataset, files)
+    _check_keys(new, dataset)
+    table = delta.open_table(dataset.location)
+    if table is None or delta.data_files(table).num_rows == 0:
+        return tuple(files), frozenset()
+    version = table.version()
+    live = spark.read.format("delta").option("versionAsOf", version).load(dataset.location)
+    keys = new.select(*dataset.key)
+    with_path = live.withColumn(_PATH, F.col("_metadata.file_path"))
+    touched = [row[0] for row in with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct().collect()]
+    if not touched:
+        return tuple(files), frozenset()
+    kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")
+    result = kept.select(*_written(dataset)).mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()
+    moved = tuple(
+        StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"])
+        for r in sorted(result, key=lambda r: r["path"] or "")
+        if r["kind"] == "data"
+    )
+    known = set(delta.data_files(table).column("path").to_pylist())
+    return (*files, *moved), frozenset(_relative(path, dataset.location, known) for path in touched)
+
+
+def _staged_frame(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
+    """The key columns of the staged rows; a slice column that is part of the key is in the file's place, not in it."""
+    frame = spark.read.parquet(*[f"{dataset.location}/{file.path}" for file in files])
+    if dataset.slice and dataset.slice.column in dataset.key:
+        owners = [(file.path.rsplit("/", 1)[-1], file.slice) for file in files]
+        table = spark.createDataFrame(owners, "_name string, _value string")
+        named = frame.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
+        kind = "timestamp" if dataset.slice.unit == "hour" else "date"
+        frame = named.join(F.broadcast(table), "_name").withColumn(dataset.slice.column, F.col("_value").cast(kind))
+    return frame.select(*dataset.key)
+
+
+def _check_keys(new: DataFrame, dataset: Dataset) -> None:
+    counted = new.groupBy(*dataset.key).count()
+    null = F.lit(False)
+    for key in dataset.key:
+        null = null | F.col(key).isNull()
+    bad = counted.where(null | (F.col("count") > 1)).limit(3).collect()
+    if bad:
+        shown = ["; ".join(f"{key}={row[key]!r}" for key in dataset.key) + f": {row['count']} rows" for row in bad]
+        raise SchemaError(
+            f"{dataset.name}: a key to merge by is null or stands more than once among the new rows ({shown[0]}).",
+            hint="Mark all but one of them with mark_duplicates, or make the key whole.",
+            evidence=shown,
+        )
+
+
+def _written(dataset: Dataset) -> list[Column]:
+    own = F.col(f"`{dataset.slice.column}`") if dataset.slice else F.lit(None).cast("date")
+    marks = {
+        stage.SLICE: own,
+        stage.DISPOSITION: F.lit(stage.ACCEPTED),
+        stage.REASON: F.lit(None).cast("string"),
+        stage.FILE: F.lit(None).cast("int"),
+        stage.ERRORS: F.lit(None).cast(BROKEN_TYPE),
+    }
+    return [*[F.col(f"`{name}`") for name in dataset.column_names], *[mark.alias(name) for name, mark in marks.items()]]
+
+
+def _relative(uri: str, location: str, known: set[str]) -> str:
+    """The path in the table's log of a file that Spark names by its URI."""
+    path = unquote(uri.removeprefix("file://").removeprefix("file:"))
+    relative = path.removeprefix(location.rstrip("/") + "/")
+    if relative not in known:
+        raise SchemaError(f"{uri} is no file of the table at {location}.")
+    return relative

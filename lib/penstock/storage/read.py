@@ -1,0 +1,145 @@
+"""Turns an input's snapshot into a DataFrame, exactly as it was when its fingerprint was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from penstock.config import CsvOptions, Dataset
+from penstock.errors import PenstockError
+from penstock.interval import Interval
+from penstock.job import Span
+from penstock.lazy import F
+from penstock.storage.formats import csv, json, parquet, text
+from penstock.storage.rows import BROKEN_TYPE, PATH, ROW, SLICE, hold_to_contract
+from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot
+from penstock.storage.types import ddl
+from penstock.storage.uri import as_uris
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def check_contract(snapshot: Snapshot, intervals: Sequence[Interval]) -> tuple[dict[Interval, PenstockError], list[str]]:
+    """Look at headers and footers of the files of these intervals before Spark starts.
+
+    Returns:
+        The intervals that cannot be read, each with its error; and notes about what is read all the same.
+    """
+    dataset = snapshot.dataset
+    if not isinstance(snapshot, RawSnapshot) or dataset.format not in ("csv", "parquet"):
+        return {}, []
+    if isinstance(dataset.options, CsvOptions) and not dataset.options.header:
+        return {}, []
+
+    def look(pair: tuple[Interval, SourceFile]) -> tuple[Interval, PenstockError | None, list[str]]:
+        interval, file = pair
+        try:
+            if dataset.format == "parquet":
+                return interval, None, parquet.check_footer(file, dataset)
+            return interval, None, csv.check_header(csv.header(file, dataset), file, dataset)
+        except PenstockError as error:
+            return interval, error, []
+
+    pairs = [(interval, file) for interval in intervals for file in snapshot.files(interval)]
+    errors: dict[Interval, PenstockError] = {}
+    notes: dict[str, int] = {}
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for interval, error, found in pool.map(look, pairs):
+            if error is not None:
+                errors.setdefault(interval, error)
+            for note in found:
+                notes[note] = notes.get(note, 0) + 1
+    return errors, [f"{dataset.name}: {note} ({n} of {len(pairs)} files)" for note, n in sorted(notes.items())]
+
+
+def raw(
+    spark: SparkSession, snapshot: RawSnapshot, intervals: Sequence[Interval], span: Span
+) -> tuple[DataFrame, tuple[SourceFile, ...]]:
+    """The rows of a raw dataset with the hidden columns of `storage.rows`, and its files as `_row.file` counts them."""
+    dataset = snapshot.dataset
+    owner: dict[SourceFile, Interval] = {}
+    for interval in intervals:
+        for file in snapshot.files(interval, span):
+            owner.setdefault(file, interval)
+    files = tuple(owner)
+    readers = {"csv": csv.read, "json": json.read, "text": text.read, "parquet": parquet.read}
+    frame = readers[dataset.format](spark, files, dataset)
+    texts = {
+        "csv": frozenset(dataset.column_names),
+        "json": frozenset(c.name for c in dataset.columns if json.read_as(c) == "string"),
+        "text": frozenset(dataset.column_names),
+        "parquet": frozenset[str](),
+    }[dataset.format]
+    frame = hold_to_contract(frame, dataset.columns, texts=texts)
+    return _with_origin(spark, frame, files, owner), files
+
+
+def _with_origin(
+    spark: SparkSession, frame: DataFrame, files: Sequence[SourceFile], owner: dict[SourceFile, Interval]
+) -> DataFrame:
+    """Replace the path of each row by the index of its file and the slice that the file belongs to."""
+    kind = "timestamp" if owner[files[0]].unit == "hour" else "date"
+    if len(files) == 1:
+        index, value = F.lit(0), F.lit(owner[files[0]].slice_value).cast(kind)
+    else:
+        rows = [(uri, i, owner[file].slice_value) for i, file in enumerate(files) for uri in as_uris(file.path)]
+        table = spark.createDataFrame(rows, f"{PATH} string, _index int, {SLICE} {kind}")
+        frame = frame.join(F.broadcast(table), PATH, "left")
+        index, value = F.col("_index"), F.col(SLICE)
+    row = F.struct(index.alias("file"), *[F.col(f"{ROW}.{name}").alias(name) for name in ("hash", "raw", "broken")])
+    kept = [F.col(f"`{name}`") for name in frame.columns if name not in (PATH, ROW, SLICE, "_index")]
+    return frame.select(*kept, row.alias(ROW), value.alias(SLICE))
+
+
+def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> DataFrame:
+    """The rows of a Delta table at the version of the snapshot, cut to the slices that the intervals read."""
+    dataset = snapshot.dataset
+    if snapshot.version is None:
+        return empty(spark, dataset)
+    frame = spark.read.format("delta").option("versionAsOf", snapshot.version).load(dataset.location)
+    if dataset.slice is None or span == "all" or snapshot.unit == "all":
+        return frame
+    column = F.col(f"`{dataset.slice.column}`")
+    kind = "timestamp" if dataset.slice.unit == "hour" else "date"
+    last = max(interval.end for interval in intervals)
+    if span == "to_date":
+        return frame.where(column < F.lit(Interval.of(dataset.slice.unit, last, snapshot.tz).slice_value).cast(kind))
+    condition = None
+    for first, end in _stretches(intervals):
+        low = F.lit(Interval.of(dataset.slice.unit, first, snapshot.tz).slice_value).cast(kind)
+        high = F.lit(Interval.of(dataset.slice.unit, end, snapshot.tz).slice_value).cast(kind)
+        part = (column >= low) & (column < high)
+        condition = part if condition is None else condition | part
+    return frame if condition is None else frame.where(condition)
+
+
+def _stretches(intervals: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
+    """Neighbouring intervals as one stretch each: a filter of few terms for a range of many days."""
+    ordered = sorted(intervals, key=lambda interval: interval.start)
+    stretches = [[ordered[0].start, ordered[0].end]]
+    for interval in ordered[1:]:
+        if interval.start <= stretches[-1][1]:
+            stretches[-1][1] = interval.end
+        else:
+            stretches.append([interval.start, interval.end])
+    return [(start, end) for start, end in stretches]
+
+
+def with_table_origin(frame: DataFrame, dataset: Dataset) -> DataFrame:
+    """A table's rows with the hidden columns of `storage.rows`, so that they too can be accounted for."""
+    row = F.struct(
+        F.lit(None).cast("int").alias("file"),
+        F.lit(None).cast("bigint").alias("hash"),
+        F.lit(None).cast("string").alias("raw"),
+        F.lit(None).cast(BROKEN_TYPE).alias("broken"),
+    )
+    own = F.col(f"`{dataset.slice.column}`") if dataset.slice else F.lit(None).cast("date")
+    return frame.withColumns({ROW: row, SLICE: own})
+
+
+def empty(spark: SparkSession, dataset: Dataset) -> DataFrame:
+    """A frame of no rows with the declared columns."""
+    return spark.createDataFrame([], ddl(dataset.columns))

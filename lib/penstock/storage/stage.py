@@ -1,0 +1,334 @@
+"""Writes candidates, in Spark's Python workers, as Parquet files that no reader sees yet, and counts every row once.
+
+One pass: each task takes its rows as Arrow batches, sends accepted rows to files of their slice and rejected ones to
+files of the quarantine, and hands back what it wrote and counted. The files of a task that failed are never named, so
+counts are exact under retries and speculation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+ACCEPTED, QUARANTINED, DROPPED, DUPLICATE = range(4)
+
+# What the gate adds behind the output's own columns.
+SLICE, DISPOSITION, REASON, FILE, HASH, RAW, ERRORS = (
+    "_slice",
+    "_disposition",
+    "_reason",
+    "_file",
+    "_hash",
+    "_raw",
+    "_errors",
+)
+MARKS = (SLICE, DISPOSITION, REASON, FILE, HASH, RAW, ERRORS)
+
+RESULT_SCHEMA = (
+    "kind string, path string, slice string, rows bigint, bytes bigint, stats string, "
+    "file int, disposition int, reason string"
+)
+_RESULT = pa.schema(
+    [
+        ("kind", pa.string()),
+        ("path", pa.string()),
+        ("slice", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("stats", pa.string()),
+        ("file", pa.int32()),
+        ("disposition", pa.int32()),
+        ("reason", pa.string()),
+    ]
+)
+
+_ROW_GROUP_BYTES = 32 * 1024 * 1024
+_BUFFER_BYTES = 128 * 1024 * 1024
+_OPEN_FILES = 64
+# Delta's own default: statistics on the first 32 columns; longer strings are cut as Delta's writers do.
+_STATISTICS_COLUMNS = 32
+_STATISTICS_STRING = 32
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What a task needs to know to write one output.
+
+    Attributes:
+        root: The table's folder; paths in results are relative to it.
+        folder: This attempt's folder below `root`.
+        quarantine_root: The quarantine table's folder, or None where the output keeps no row accounting.
+        columns: The columns of the output's files, in order (the slice column is not in the files).
+        file_bytes: The size at which a file is closed and the next begun.
+        partitioned: The table is sliced: a file holds rows of one slice only.
+    """
+
+    root: str
+    folder: str
+    quarantine_root: str | None
+    columns: tuple[str, ...]
+    file_bytes: int
+    partitioned: bool
+
+
+@dataclass
+class _OpenFile:
+    path: str
+    relative: str
+    writer: pq.ParquetWriter
+    rows: int = 0
+    metadata: list[pq.FileMetaData] = field(default_factory=list)
+    nan_columns: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Buffer:
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    bytes: int = 0
+
+
+class SliceWriter:
+    """Parquet files of one table, one or more for each slice, with bounded memory and few files open."""
+
+    def __init__(self, kind: str, root: str, folder: str, file_bytes: int) -> None:
+        self.kind = kind
+        self.root = root
+        self.folder = folder
+        self.file_bytes = file_bytes
+        self.done: list[dict[str, Any]] = []
+        self._open: dict[str | None, _OpenFile] = {}
+        self._buffers: dict[str | None, _Buffer] = {}
+        self._buffered = 0
+
+    def add(self, slice_value: str | None, batch: pa.RecordBatch) -> None:
+        """Take rows of one slice; they are written when enough of them have come together."""
+        buffer = self._buffers.setdefault(slice_value, _Buffer())
+        buffer.batches.append(batch)
+        size = batch.nbytes
+        buffer.bytes += size
+        self._buffered += size
+        if buffer.bytes >= _ROW_GROUP_BYTES:
+            self._flush(slice_value)
+        elif self._buffered >= _BUFFER_BYTES:
+            self._flush(max(self._buffers, key=lambda key: self._buffers[key].bytes))
+
+    def close(self) -> list[dict[str, Any]]:
+        """Write what is left; one result row for each file."""
+        for slice_value in list(self._buffers):
+            self._flush(slice_value)
+            # A slice that is complete here is closed at once: thousands of slices must not mean thousands of open files.
+            self._finish(slice_value)
+        for slice_value in list(self._open):
+            self._finish(slice_value)
+        return self.done
+
+    def _flush(self, slice_value: str | None) -> None:
+        buffer = self._buffers.pop(slice_value)
+        self._buffered -= buffer.bytes
+        table = pa.Table.from_batches(buffer.batches)
+        target = self._open.pop(slice_value, None) or self._begin(table.schema)
+        self._open[slice_value] = target
+        target.writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        target.rows += table.num_rows
+        target.nan_columns.update(_columns_with_nan(table))
+        if os.path.getsize(target.path) >= self.file_bytes:
+            self._finish(slice_value)
+        elif len(self._open) > _OPEN_FILES:
+            self._finish(next(iter(self._open)))
+
+    def _begin(self, schema: pa.Schema) -> _OpenFile:
+        relative = f"{self.folder}/part-{uuid.uuid4().hex}.parquet"
+        path = os.path.join(self.root, relative)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        metadata: list[pq.FileMetaData] = []
+        writer = pq.ParquetWriter(
+            path, schema, compression="snappy", coerce_timestamps="us", metadata_collector=metadata
+        )
+        return _OpenFile(path, relative, writer, metadata=metadata)
+
+    def _finish(self, slice_value: str | None) -> None:
+        target = self._open.pop(slice_value, None)
+        if target is None:
+            return
+        target.writer.close()
+        self.done.append(
+            {
+                "kind": self.kind,
+                "path": target.relative,
+                "slice": slice_value,
+                "rows": target.rows,
+                "bytes": os.path.getsize(target.path),
+                "stats": json.dumps(file_statistics(target.metadata[0], target.nan_columns)),
+            }
+        )
+
+
+def _columns_with_nan(table: pa.Table) -> Iterator[str]:
+    for name in table.schema.names:
+        column = table.column(name)
+        if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+            yield name
+
+
+def file_statistics(metadata: pq.FileMetaData, nan_columns: set[str]) -> dict[str, Any]:
+    """Delta's statistics of one Parquet file, from its footer.
+
+    A column that holds NaN has no bounds: Parquet leaves NaN out of them, while Spark sorts NaN above every number,
+    so a reader that trusts them would skip rows that it should find.
+    """
+    low: dict[str, Any] = {}
+    high: dict[str, Any] = {}
+    nulls: dict[str, int] = {}
+    unbounded: set[str] = set(nan_columns)
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for index in range(row_group.num_columns):
+            chunk = row_group.column(index)
+            name = chunk.path_in_schema
+            if "." in name or (len(nulls) >= _STATISTICS_COLUMNS and name not in nulls):
+                continue
+            statistics = chunk.statistics
+            if statistics is None or not statistics.has_null_count:
+                nulls.pop(name, None)
+                unbounded.add(name)
+                continue
+            nulls[name] = nulls.get(name, 0) + statistics.null_count
+            if statistics.null_count == row_group.num_rows:
+                continue
+            if not statistics.has_min_max:
+                unbounded.add(name)
+                continue
+            low[name] = min(low[name], statistics.min) if name in low else statistics.min
+            high[name] = max(high[name], statistics.max) if name in high else statistics.max
+    minimum = {name: _bound(value, cut=True) for name, value in low.items() if name not in unbounded}
+    maximum = {name: _bound(value, cut=False) for name, value in high.items() if name not in unbounded}
+    return {
+        "numRecords": metadata.num_rows,
+        "minValues": {name: value for name, value in minimum.items() if value is not None},
+        "maxValues": {name: value for name, value in maximum.items() if value is not None},
+        "nullCount": nulls,
+    }
+
+
+def _bound(value: Any, *, cut: bool) -> Any:
+    """A bound as Delta writes it in JSON, or None where it cannot be written (bytes; a maximum that would be cut)."""
+    if isinstance(value, bytes):
+        return None
+    if isinstance(value, str):
+        if len(value) <= _STATISTICS_STRING:
+            return value
+        return value[:_STATISTICS_STRING] if cut else None
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        # Delta keeps milliseconds: a cut maximum would be too low, so it is rounded up by one.
+        text = value.strftime("%Y-%m-%dT%H:%M:%S")
+        milliseconds = value.microsecond // 1000
+        if not cut and value.microsecond % 1000:
+            if milliseconds == 999:
+                return None
+            milliseconds += 1
+        return f"{text}.{milliseconds:03d}" + ("Z" if value.tzinfo else "")
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return float(value) if hasattr(value, "as_tuple") else None
+
+
+def slice_text(value: Any) -> str | None:
+    """A slice value as the text that Delta keeps for a partition (dates ISO, timestamps in UTC with a Z)."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
+
+def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    """The function for `mapInArrow`: rows with MARKS in, rows of RESULT_SCHEMA out."""
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        accepted = SliceWriter("data", plan.root, plan.folder, plan.file_bytes)
+        rejected = SliceWriter("quarantine", plan.quarantine_root or plan.root, f"{plan.folder}/found", plan.file_bytes)
+        counts: Counter[tuple[Any, ...]] = Counter()
+        reasons: Counter[tuple[str | None, str]] = Counter()
+        for batch in batches:
+            if batch.num_rows == 0:
+                continue
+            for value, part in _by_slice(batch):
+                _count(counts, value, part)
+                disposition = part.column(DISPOSITION)
+                good = pc.equal(disposition, ACCEPTED)
+                all_good = pc.all(good).as_py()
+                kept = part if all_good else part.filter(good)
+                if kept.num_rows:
+                    accepted.add(value if plan.partitioned else None, kept.select(list(plan.columns)))
+                if not all_good and plan.quarantine_root is not None:
+                    bad = part.filter(pc.equal(disposition, QUARANTINED))
+                    if bad.num_rows:
+                        rejected.add(value, bad.select([FILE, HASH, RAW, ERRORS]))
+                        rules = pc.struct_field(pc.list_flatten(bad.column(ERRORS)), "rule")
+                        for entry in pc.value_counts(rules).to_pylist():
+                            reasons[(value, entry["values"])] += entry["counts"]
+        rows = accepted.close() + rejected.close()
+        rows += [
+            {"kind": "count", "slice": value, "file": file, "disposition": disposition, "reason": reason, "rows": n}
+            for (value, file, disposition, reason), n in counts.items()
+        ]
+        rows += [{"kind": "reason", "slice": value, "reason": rule, "rows": n} for (value, rule), n in reasons.items()]
+        if rows:
+            yield pa.RecordBatch.from_pylist(rows, schema=_RESULT)
+
+    return write
+
+
+def _by_slice(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatch]]:
+    """The batch cut into runs of one slice each; rows of a slice that lie apart are brought together first."""
+    values = batch.column(SLICE)
+    bounds = pc.min_max(values).as_py()
+    if values.null_count == 0 and bounds["min"] == bounds["max"]:
+        yield slice_text(bounds["min"]), batch
+        return
+    if values.null_count == len(values):
+        yield None, batch
+        return
+    batch = batch.take(pc.sort_indices(values))
+    runs = pc.run_end_encode(batch.column(SLICE), run_end_type=pa.int32())
+    start = 0
+    for value, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield slice_text(value), batch.slice(start, end - start)
+        start = end
+
+
+def _count(counts: Counter[tuple[Any, ...]], value: str | None, part: pa.RecordBatch) -> None:
+    grouped = (
+        pa.Table.from_batches([part.select([FILE, DISPOSITION, REASON])])
+        .group_by([FILE, DISPOSITION, REASON])
+        .aggregate([([], "count_all")])
+        .to_pydict()
+    )
+    for file, disposition, reason, n in zip(
+        grouped[FILE], grouped[DISPOSITION], grouped[REASON], grouped["count_all"], strict=True
+    ):
+        counts[(value, file, disposition, reason)] += n
+
+
+def remove(root: str, paths: Sequence[str]) -> None:
+    """Remove staged files that have served their purpose, and the folder that held them."""
+    for path in paths:
+        os.unlink(os.path.join(root, path))
+    for folder in {os.path.dirname(os.path.join(root, path)) for path in paths}:
+        if not os.listdir(folder):
+            os.rmdir(folder)

@@ -1,0 +1,28 @@
+"""How Spark writes and reads the names of files: its paths are globs on the way in and URIs on the way out."""
+
+from __future__ import annotations
+
+import re
+
+_GLOB = re.compile(r"([*?\[\]{}\\])")
+# What java.net.URI leaves as it is in a path; letters beyond ASCII stay too.
+_LEGAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-!.~'()*,;:$&+=@/")
+
+
+def as_glob(path: str) -> str:
+    r"""A path that Spark reads as itself, though it may hold characters that mean something in a glob.
+
+    >>> as_glob("/in/a[1].csv")
+    '/in/a\\[1\\].csv'
+    """
+    return _GLOB.sub(r"\\\1", path)
+
+
+def as_uris(path: str) -> tuple[str, ...]:
+    """The forms in which `_metadata.file_path` may show a local path: releases differ in the slashes.
+
+    >>> as_uris("/in/a b%.csv")
+    ('file:/in/a%20b%25.csv', 'file:///in/a%20b%25.csv')
+    """
+    encoded = "".join(c if c in _LEGAL or ord(c) > 127 else f"%{ord(c):02X}" for c in path)
+    return (f"file:{encoded}", f"file://{encoded}")

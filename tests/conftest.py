@@ -1,0 +1,69 @@
+"""What all tests share: one Spark session tuned for small data, and the way to the real data beside the checkout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class SmallSpark:
+    """Spark settings for data that one can check by eye."""
+
+    master: str = "local[2]"
+    driver_memory: str | None = "1g"
+    conf: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "spark.sql.shuffle.partitions": "2",
+            "spark.default.parallelism": "2",
+            "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
+        }
+    )
+
+
+@dataclass(frozen=True)
+class SmallSettings:
+    """The part of an environment's settings that a session needs."""
+
+    release: str = "emr-spark-8.1.0"
+    timezone: str = "UTC"
+    spark: SmallSpark = field(default_factory=SmallSpark)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> SmallSettings:
+    """Settings of the shared session; `dataclasses.replace` makes others of them."""
+    return SmallSettings()
+
+
+@pytest.fixture(scope="session")
+def spark(small_settings: SmallSettings) -> Iterator[SparkSession]:
+    """The session of this test process; code under test that asks for a session gets this one."""
+    from penstock.session import SMALL_FLAGS, get_session
+
+    with get_session(small_settings, "penstock tests", jvm_flags=SMALL_FLAGS) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder of this checkout."""
+    return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data beside the checkout; a test that needs it is skipped where it is not."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real data is not here: {folder}")
+    return folder

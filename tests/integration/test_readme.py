@@ -1,0 +1,93 @@
+"""Every command of the README runs, in its order, with the files that the README shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command to run, or a file to write."""
+
+    command: str = ""
+    path: str = ""
+    text: str = ""
+
+
+def steps(readme: str) -> Iterator[Step]:
+    """What the README tells its reader to do, in order.
+
+    A `console` block holds commands (`$ …`); any other block whose first line is `# PATH` shows a file.
+    """
+    for language, body in BLOCK.findall(readme):
+        first, _, rest = body.partition("\n")
+        if language == "console":
+            yield from (Step(command=line.removeprefix("$ ")) for line in body.splitlines() if line.startswith("$ "))
+        elif named := re.fullmatch(r"# ([\w./-]+\.\w+)", first):
+            yield Step(path=named[1], text=rest)
+
+
+def has_environment(checkout: Path) -> bool:
+    """Whether scripts/nightly would start at once; a test must not install anything."""
+    check = f"source '{checkout}/scripts/_env.sh' && have_env run"
+    return subprocess.run(["bash", "-c", check], capture_output=True, check=False).returncode == 0
+
+
+def test_the_readme_shows_commands_and_files(checkout: Path) -> None:
+    found = list(steps((checkout / "README.md").read_text(encoding="utf-8")))
+    assert [step.command for step in found[:2]] == ["scripts/nightly", "scripts/test"], "the README starts with them"
+    assert {step.path for step in found if step.path} == {
+        "top_country.py",
+        "my_conf/catalog/my.yaml",
+        "my_conf/environment.yaml",
+    }
+
+
+def test_links_lead_somewhere(checkout: Path) -> None:
+    for page in [checkout / "README.md", *(checkout / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.relative_to(checkout)} links to {target}"
+
+
+def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
+    if not has_environment(checkout):
+        pytest.skip("the checkout has no environment of its own: run scripts/test")
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "100",
+    }
+    for step in steps((checkout / "README.md").read_text(encoding="utf-8")):
+        if step.path:
+            file = tmp_path / step.path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(step.text, encoding="utf-8")
+            continue
+        program = step.command.split()[0]
+        if program.startswith("scripts/"):
+            assert os.access(checkout / program, os.X_OK), f"{program} cannot be run"
+        if program in {"scripts/test", "source"}:  # this very test, and what PATH does here
+            continue
+        command = re.sub(r"^scripts/", f"'{checkout}'/scripts/", step.command)
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {step.command}\n{done.stdout}\n{done.stderr}"

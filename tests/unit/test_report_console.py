@@ -1,0 +1,70 @@
+"""Summaries and progress on terminals and in logs."""
+
+from __future__ import annotations
+
+import io
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+from rich.console import Console
+
+from penstock.report.console import batch_summary, night_summary, progress
+
+DOCUMENTS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_report_documents.py"))))
+
+
+def printed(width: int = 120) -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, width=width), out
+
+
+def test_a_batch_is_summed_up() -> None:
+    console, out = printed()
+    batch_summary(console, {**DOCUMENTS.single_run(), "page": "/w/_penstock/runs/x/index.html"})
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == ["retail_lines", "2010-12-01", "succeeded", "26.5", "s"]
+    assert lines[2].split() == ["retail.lines", "3,108", "3,068", "7", "3", "30", "3,068", "3,066"]
+    assert lines[-1].split() == ["page", "/w/_penstock/runs/x/index.html"]
+
+
+def test_a_range_says_how_many_intervals() -> None:
+    console, out = printed()
+    batch_summary(console, DOCUMENTS.range_run())
+    assert "2010-12-01 to 2011-10-01 (305 intervals)" in out.getvalue()
+    console, out = printed()
+    batch_summary(console, DOCUMENTS.failed_run())
+    assert "failed" in out.getvalue()
+
+
+def test_a_night_is_summed_up_with_reasons() -> None:
+    console, out = printed(160)
+    night_summary(console, {**DOCUMENTS.night(), "page": "/w/night.html"})
+    text = out.getvalue()
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert lines["retail_lines"] == ["retail_lines", "succeeded", "1", "3,108", "3,068", "7", "26.5", "s"]
+    assert lines["retail_segments"][1:] == ["skipped", *["–"] * 5, "retail_customers", "failed"]
+    assert "cannot be resolved" in text
+
+
+def test_progress_without_a_terminal_is_plain_lines() -> None:
+    console, out = printed()
+    with progress(console, "retail_lines [2010-12-01]") as shown:
+        shown.update("reading")
+        shown.update("reading")
+        shown.update("publishing [1/2]")
+    lines = out.getvalue().splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        "retail_lines [2010-12-01]: started",
+        "retail_lines [2010-12-01]: reading",
+        "retail_lines [2010-12-01]: publishing [1/2]",
+    ]
+
+
+def test_progress_on_a_terminal_shows_and_goes_away() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True)
+    with progress(console, "lines [x]") as shown:
+        shown.update("reading [b]all[/b]")
+    assert "lines [x]" in out.getvalue()
+    assert "reading [b]all[/b]" in out.getvalue()
