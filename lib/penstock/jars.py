@@ -28,7 +28,7 @@ EXCLUDES = (
     "org.apache.hadoop:hadoop-client-runtime",
     "org.apache.hadoop:hadoop-client-api",
     "org.apache.parquet:parquet-hadoop",
-    # Delta 3.3 (Spark 3.5) names these; they are in Spark or used by its SQL grammar build only.
+    # Named by Delta 3.3, for Spark 3.5.
     "org.antlr:antlr4-runtime",
 )
 FETCH_SECONDS = 600

@@ -76,9 +76,7 @@ def run(
     if not wants:
         return batch_document(this, "skipped")
     owner = this_process(ledger.host)
-    this.claim = ledger.claim(
-        spec.job.name, spec.batch_key, wants, owner, batch_name=spec.batch_name, force=force
-    )
+    this.claim = ledger.claim(spec.job.name, spec.batch_key, wants, owner, batch_name=spec.batch_name, force=force)
     if this.claim.attempt is None:
         return batch_document(this, "skipped")
     with _heartbeat(ledger, this.attempt.epoch):
@@ -270,7 +268,13 @@ def _close(this: RunState, state: str) -> Document:
 def _fail(this: RunState, error: BaseException) -> Document:
     """Whatever went wrong: nothing of ours is left, the card is written, the ledger says failed."""
     own = error if isinstance(error, PenstockError) else None
-    state = "fenced" if isinstance(error, FencedError) else "refused" if own and own.failure_class == "quality" else "failed"
+    state = (
+        "fenced"
+        if isinstance(error, FencedError)
+        else "refused"
+        if own and own.failure_class == "quality"
+        else "failed"
+    )
     failure = card.classify(error, [this.spec.job.transform.__module__, _file_of(this.spec)], command=this.spec.command)
     for name, place in staging.places(this.spec, this.attempt).items():
         if name not in this.published:
@@ -313,4 +317,3 @@ def _heartbeat(ledger: SqliteLedger, epoch: int) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-

@@ -95,9 +95,7 @@ def places(spec: Spec, attempt: Attempt) -> dict[str, dict[str, str]]:
     return result
 
 
-def read_inputs(
-    spark: SparkSession, spec: Spec, view: View, todo: Sequence[Interval]
-) -> dict[str, InputFrame]:
+def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Interval]) -> dict[str, InputFrame]:
     """The inputs' frames for the given intervals; rows of those to be accounted for are counted as they pass."""
     from pyspark.sql import Observation
 
@@ -284,7 +282,9 @@ def _quarantine(
     files = _files(result, "data")
     staged_rows, found_rows = sum(f.rows for f in files), sum(f.rows for f in found)
     if staged_rows != found_rows:
-        raise AccountingError(f"{spec.job.name}: {found_rows:,} rows were rejected and {staged_rows:,} reached the quarantine.")
+        raise AccountingError(
+            f"{spec.job.name}: {found_rows:,} rows were rejected and {staged_rows:,} reached the quarantine."
+        )
     stage.remove(beside.location, [file.path for file in found])
     return files, quarantine.examples([f"{beside.location}/{file.path}" for file in files])
 

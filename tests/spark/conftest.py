@@ -1,0 +1,148 @@
+"""A shop of one small job, for tests that run it through the runner and look at its table with other readers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from deltalake import DeltaTable
+
+from penstock import registry, runner
+from penstock.config import Config, load
+from penstock.spec import asked_intervals, resolve
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+COLUMNS = ("day date", "id bigint", "item string", "price double")
+
+
+@dataclass
+class Shop:
+    """A catalog of `shop.raw` (CSV) and `shop.orders` (Delta), and a job between them in the mode under test.
+
+    Attributes:
+        folder: Everything of this shop is below it.
+        spark: The session.
+        mode: The job's write mode.
+        sliced: `day`, `hour`, `month` or None: how the table is sliced, and the unit of the job.
+        key: Of the table.
+        columns: Of the raw files and of the table.
+        preserving: Whether the job accounts for every row.
+        unit: The job's unit, where it is not that of the slices.
+        timezone: Of the environment.
+    """
+
+    folder: Path
+    spark: SparkSession
+    mode: str = "replace_slice"
+    sliced: str | None = "day"
+    key: Sequence[str] = ("id",)
+    columns: Sequence[str] = COLUMNS
+    preserving: bool = True
+    unit: str = ""
+    timezone: str = "UTC"
+    body: str = "return orders"
+    name: str = "shop_orders"
+    extra: str = ""
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def raw(self) -> Path:
+        """Where the raw files are."""
+        return self.folder / "data" / "shop"
+
+    @property
+    def table(self) -> str:
+        """Where the table is."""
+        return str(self.folder / "warehouse" / "orders")
+
+    def give(self, name: str, *rows: Sequence[object]) -> Path:
+        """Write a raw file; its rows have the values of `columns` in order, None is empty."""
+        path = self.raw / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        header = ",".join(column.split()[0] for column in self.columns)
+        lines = [",".join("" if value is None else str(value) for value in row) for row in rows]
+        path.write_text("\n".join([header, *lines]) + "\n")
+        return path
+
+    def config(self) -> Config:
+        """The environment, as it is written down now."""
+        place = self.folder / "conf" / "catalog"
+        place.mkdir(parents=True, exist_ok=True)
+        names = [column.split()[0] for column in self.columns]
+        columns = "\n".join(f'    - {{name: {c.split()[0]}, type: "{c.split(maxsplit=1)[1]}"}}' for c in self.columns)
+        cut = f"slice: {{column: {names[0]}, unit: {self.sliced}}}" if self.sliced else ""
+        (place / "shop.yaml").write_text(
+            f"shop.raw:\n  format: csv\n  location: ${{data}}/shop\n  columns:\n{columns}\n"
+            f"shop.orders:\n  format: delta\n  location: ${{warehouse}}/orders\n  {cut}\n"
+            f"  key: [{', '.join(self.key)}]\n  columns:\n{columns}\n" + textwrap.dedent(self.extra)
+        )
+        return load(
+            conf=[self.folder / "conf"],
+            data=self.folder / "data",
+            warehouse=self.folder / "warehouse",
+            environ={"PENSTOCK__TIMEZONE": self.timezone},
+        )
+
+    def job(self) -> Any:
+        """The job, from a file as a user would write it."""
+        path = self.folder / f"{self.name}_{self.mode}.py"
+        unit = self.unit or self.sliced or "all"
+        rows_of = ', rows_of="orders"' if self.preserving else ""
+        source = (
+            f'"""A job of a test."""\n'
+            "from penstock import F, Input, Job, Output, drop_when, mark_duplicates\n\n\n"
+            f"def transform(orders):\n{textwrap.indent(textwrap.dedent(self.body), '    ')}\n\n\n"
+            f'job = Job(name="{self.name}", transform=transform, unit="{unit}", '
+            f'inputs={{"orders": Input("shop.raw")}}, '
+            f'outputs={{"orders": Output("shop.orders", mode="{self.mode}"{rows_of})}})\n'
+        )
+        if not path.exists() or path.read_text() != source:
+            path.write_text(source)
+        return registry.job(f"{path}:job")
+
+    def run(self, first: str, last: str | None = None, *, force: bool = False) -> dict[str, Any]:
+        """Run one interval, or all from `first` to `last`; the batch document."""
+        config, job = self.config(), self.job()
+        asked = asked_intervals(
+            job, self.timezone, interval=None if last else first, first=first if last else None, last=last
+        )
+        document = runner.run(resolve(job, asked, config, {}), config, lambda: self.spark, force=force)
+        self.done.append(document)
+        return document
+
+    def must(self, first: str, last: str | None = None, *, force: bool = False) -> dict[str, Any]:
+        """The same; anything but success is the test's failure."""
+        document = self.run(first, last, force=force)
+        assert document["state"] == "succeeded", document["failure"] or document["reason"]
+        return document
+
+    def rows(self, columns: str = "id, item, price", where: str = "true", table: str = "") -> list[tuple[Any, ...]]:
+        """The table as DuckDB sees it through delta-rs, sorted."""
+        held = DeltaTable(table or self.table).to_pyarrow_table()  # noqa: F841 - DuckDB finds it by its name
+        return sorted(duckdb.sql(f"SELECT {columns} FROM held WHERE {where}").fetchall(), key=repr)
+
+    def files(self) -> set[str]:
+        """The live files of the table."""
+        return {Path(uri).name for uri in DeltaTable(self.table).file_uris()}
+
+    def version(self) -> int:
+        """The version of the table."""
+        return DeltaTable(self.table).version()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, spark: SparkSession) -> Any:
+    """Makes a `Shop` in a folder of this test."""
+
+    def make(**settings: Any) -> Shop:
+        return Shop(tmp_path, spark, **settings)
+
+    return make
