@@ -96,8 +96,12 @@ class Job:
                 f"an input nor one of params, slices. Inputs: {', '.join(sorted(self.inputs))}."
             )
         if missing := set(self.inputs) - accepted:
-            raise ConfigurationError(f"Job {self.name}: its transform does not take the input {', '.join(sorted(missing))}.")
+            raise ConfigurationError(
+                f"Job {self.name}: its transform does not take the input {', '.join(sorted(missing))}."
+            )
         for name, output in self.outputs.items():
             if output.rows_of is not None and output.rows_of not in self.inputs:
-                raise ConfigurationError(f"Job {self.name}: output {name} keeps the rows of {output.rows_of}, which is no input.")
+                raise ConfigurationError(
+                    f"Job {self.name}: output {name} keeps the rows of {output.rows_of}, which is no input."
+                )
         object.__setattr__(self, "takes", frozenset(accepted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from penstock import registry
 from penstock.config import Config
@@ -37,7 +37,7 @@ class Sessions:
         self._stack = ExitStack()
         self._session: SparkSession | None = None
 
-    def __enter__(self) -> Sessions:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -64,7 +64,9 @@ def order(jobs: Sequence[Job]) -> list[Job]:
         ready = [name for name in by_name if name not in placed and needs[name] <= placed]
         if not ready:
             circle = ", ".join(sorted(set(by_name) - placed))
-            raise ConfigurationError(f"The jobs {circle} need one another in a circle.", hint="Look at their inputs and outputs.")
+            raise ConfigurationError(
+                f"The jobs {circle} need one another in a circle.", hint="Look at their inputs and outputs."
+            )
         for name in ready:
             placed.add(name)
             result.append(by_name[name])
@@ -77,7 +79,9 @@ def dependencies(jobs: Sequence[Job]) -> dict[str, set[str]]:
     for job in jobs:
         for output in job.outputs.values():
             if (other := writers.setdefault(output.dataset, job.name)) != job.name:
-                raise ConfigurationError(f"{other} and {job.name} both write {output.dataset}.", hint="Leave it to one of them.")
+                raise ConfigurationError(
+                    f"{other} and {job.name} both write {output.dataset}.", hint="Leave it to one of them."
+                )
     return {
         job.name: {writers[i.dataset] for i in job.inputs.values() if i.dataset in writers} - {job.name} for job in jobs
     }
@@ -158,7 +162,9 @@ def _one(
         batches = []
         for part in _chunks(work, job.batch):
             spec = resolve(job, part, config, {}, command, nightly=True)
-            batches.append(run(spec, config, sessions.get, force=force, progress=lambda step: progress(f"{job.name}: {step}")))
+            batches.append(
+                run(spec, config, sessions.get, force=force, progress=lambda step: progress(f"{job.name}: {step}"))
+            )
         document = batches[-1] if len(batches) == 1 else _together(batches)
         return _entry(job, needs, document["state"], document["reason"], batch=document, counts=found.counts)
     except PenstockError as error:
@@ -181,7 +187,10 @@ def _together(batches: Sequence[Document]) -> Document:
     outputs = {
         name: {
             **worst["outputs"][name],
-            **{field: sum(b["outputs"][name][field] for b in batches) for field in ("rows", "replaced_rows", "files", "bytes")},
+            **{
+                field: sum(b["outputs"][name][field] for b in batches)
+                for field in ("rows", "replaced_rows", "files", "bytes")
+            },
         }
         for name in worst["outputs"]
     }
@@ -199,7 +208,13 @@ def _together(batches: Sequence[Document]) -> Document:
 
 
 def _entry(
-    job: Job, needs: Mapping[str, set[str]], state: str, reason: str | None, *, batch: Document | None = None, **more: Any
+    job: Job,
+    needs: Mapping[str, set[str]],
+    state: str,
+    reason: str | None,
+    *,
+    batch: Document | None = None,
+    **more: Any,
 ) -> Document:
     return {
         "job": job.name,

@@ -82,7 +82,7 @@ def run(
     with _heartbeat(ledger, this.attempt.epoch):
         try:
             return _carry_out(this, spark)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - every end of an attempt, also Ctrl-C, is written down
             return _fail(this, error)
 
 
@@ -239,7 +239,7 @@ def _publications(this: RunState) -> dict[str, Publication]:
 def _still_ours(this: RunState) -> None:
     if not this.ledger.holds(this.attempt.epoch):
         raise FencedError(
-            f"{this.spec.job.name}: another attempt has taken this run; attempt {this.attempt.batch_id} published no more.",
+            f"{this.spec.job.name}: another attempt has taken this run; {this.attempt.batch_id} published no more.",
             hint="Nothing to do: the later attempt's result stands. See: penstock runs",
         )
 

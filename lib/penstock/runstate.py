@@ -102,7 +102,9 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
         "runs": runs,
         "page": str(this.store.batch_page(batch_id)) if batch_id else None,
         "command": spec.command,
-        "earlier": this.store.earlier(spec.job.name, _earlier_ids(this), intervals=len(spec.intervals)) if attempt else [],
+        "earlier": this.store.earlier(spec.job.name, _earlier_ids(this), intervals=len(spec.intervals))
+        if attempt
+        else [],
     }
 
 
@@ -137,7 +139,7 @@ def _run_document(this: RunState, interval: Interval, state: str, failure: Docum
     attempt = this.claim.attempt if this.claim else None
     record = this.records.get(interval.label)
     own, reason = _state_of(this, interval, state)
-    ran = own not in ("skipped",)
+    ran = own != "skipped"
     epoch = attempt.epoch if attempt and ran else record.done_epoch if record else None
     error = this.failed.get(interval)
     run_id = run_id_of(spec, interval, epoch) if ran and epoch else (record.done_run_id if record else None)

@@ -47,7 +47,9 @@ class Spec:
         return self._key([interval.label for interval in self.intervals])
 
     def _key(self, labels: list[str]) -> str:
-        text = json.dumps([self.job.name, labels, self.params.model_dump(mode="json"), self.code_version], sort_keys=True)
+        text = json.dumps(
+            [self.job.name, labels, self.params.model_dump(mode="json"), self.code_version], sort_keys=True
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:_KEY_LENGTH]
 
     @property
@@ -151,10 +153,7 @@ def look(spec: Spec) -> View:
     asked = spec.intervals
     return View(
         spec,
-        {
-            name: snapshot.take(dataset, spec.job.unit, spec.timezone, asked)
-            for name, dataset in spec.inputs.items()
-        },
+        {name: snapshot.take(dataset, spec.job.unit, spec.timezone, asked) for name, dataset in spec.inputs.items()},
     )
 
 
@@ -177,7 +176,8 @@ def asked_intervals(
     if first and last:
         return tuple(between(Interval.parse(first, tz, job.unit), Interval.parse(last, tz, job.unit)))
     raise UsageError(
-        f"{job.name} needs an interval.", hint=f"Give --interval {_EXAMPLES[job.unit]}, or a range with --from and --to."
+        f"{job.name} needs an interval.",
+        hint=f"Give --interval {_EXAMPLES[job.unit]}, or a range with --from and --to.",
     )
 
 

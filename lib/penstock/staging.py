@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from penstock.config import Dataset
-from penstock.errors import AccountingError, ConfigurationError, SchemaError
+from penstock.errors import AccountingError, SchemaError
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
@@ -19,7 +19,7 @@ from penstock.quality.marks import SLICES_SETTING
 from penstock.spec import Spec, View
 from penstock.storage import merge, read, stage
 from penstock.storage.formats.delta import StagedFile
-from penstock.storage.snapshot import RawSnapshot, SourceFile, TableSnapshot, slice_texts
+from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def transform(
     frames = result if isinstance(result, dict) else {next(iter(job.outputs)): result}
     if set(frames) != set(job.outputs):
         raise SchemaError(
-            f"{job.name}: the transform returns {', '.join(sorted(frames))}; declared are {', '.join(sorted(job.outputs))}."
+            f"{job.name}: the transform returns {', '.join(sorted(frames))}; "
+            f"declared are {', '.join(sorted(job.outputs))}."
         )
     return frames
 
@@ -178,11 +179,13 @@ def stage_output(
     read_rows = None
     if given is not None and given.observed is not None:
         read_rows = int(given.observed.get["rows"])
-        _check_sums(spec, name, read_rows, counts)
+        _check_sums(spec, read_rows, counts)
     rejected: tuple[StagedFile, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     if found:
-        assert beside is not None and source is not None and given is not None
+        assert beside is not None
+        assert source is not None
+        assert given is not None
         rejected, examples = _quarantine(spark, spec, attempt, found, given, source, beside, todo)
     swap = None
     if output.mode == "merge":
@@ -235,7 +238,7 @@ def _check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Sequ
 
 
 def _check_sums(
-    spec: Spec, name: str, read_rows: int, counts: Mapping[tuple[str | None, int | None, int, str | None], int]
+    spec: Spec, read_rows: int, counts: Mapping[tuple[str | None, int | None, int, str | None], int]
 ) -> None:
     total = sum(counts.values())
     if total != read_rows:
@@ -244,11 +247,14 @@ def _check_sums(
             by[disposition] += n
         raise AccountingError(
             f"{spec.job.name}: {read_rows:,} rows were read and {total:,} came out; "
-            f"{abs(read_rows - total):,} {'are missing' if total < read_rows else 'are too many'}. Nothing was published.",
-            hint="A row-preserving transform marks rows (drop_when, mark_duplicates); it neither filters nor joins rows away.",
+            f"{abs(read_rows - total):,} {'are missing' if total < read_rows else 'are too many'}. "
+            "Nothing was published.",
+            hint="A row-preserving transform marks rows (drop_when, mark_duplicates); it takes none away.",
             evidence=[
-                f"accepted {by[stage.ACCEPTED]:,}, quarantined {by[stage.QUARANTINED]:,}, "
-                f"dropped {by[stage.DROPPED]:,}, duplicates {by[stage.DUPLICATE]:,}"
+                f"{word} {by[disposition]:,}"
+                for word, disposition in zip(
+                    ("accepted", "quarantined", "dropped", "duplicates"), range(4), strict=True
+                )
             ],
         )
 

@@ -46,7 +46,9 @@ class JobStatus:
         """For `--json`."""
         listed: dict[str, list[Any]] = {}
         for item in self.intervals:
-            entry = {"interval": item.interval.label, "why": item.why} if item.why else {"interval": item.interval.label}
+            entry = (
+                {"interval": item.interval.label, "why": item.why} if item.why else {"interval": item.interval.label}
+            )
             listed.setdefault(item.state, []).append(entry)
         return {"job": self.job.name, "unit": self.job.unit, "counts": self.counts, "intervals": listed}
 
@@ -79,7 +81,9 @@ def _all(job: Job, view: View, records: dict[str, SliceRecord], tz: str) -> list
     return between(ordered[0], ordered[-1])
 
 
-def _state(view: View, interval: Interval, record: SliceRecord | None) -> IntervalStatus:
+def _state(  # noqa: PLR0911 - a list of cases, each ended where it is decided
+    view: View, interval: Interval, record: SliceRecord | None
+) -> IntervalStatus:
     missing = view.missing(interval)
     done = record is not None and record.done_key is not None
     if missing and not done:

@@ -325,7 +325,7 @@ def test_the_card_on_a_terminal(job: ModuleType) -> None:
 def test_what_was_merely_being_handled_is_no_cause(job: ModuleType) -> None:
     def act() -> None:
         try:
-            open("/no/such/cache")  # noqa: PTH123, SIM115 - any missing file will do
+            open("/no/such/cache")  # noqa: SIM115 - any missing file will do
         except FileNotFoundError:
             throw(ValueError("wrong"))
 

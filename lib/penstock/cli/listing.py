@@ -75,7 +75,12 @@ def job_document(job: Job, config: Config) -> Document:
         "batch": job.batch,
         "params": params,
         "inputs": {
-            name: {"dataset": given.dataset, "span": given.span, "optional": given.optional, **_dataset(config, given.dataset)}
+            name: {
+                "dataset": given.dataset,
+                "span": given.span,
+                "optional": given.optional,
+                **_dataset(config, given.dataset),
+            }
             for name, given in job.inputs.items()
         },
         "outputs": {
@@ -104,7 +109,9 @@ def print_job(document: Document) -> None:
     console.print(f"[bold]{document['job']}[/bold]  by {document['unit']}\n{escape(document['description'])}\n")
     params = _table("parameters", "name", "type", "default", "meaning")
     for name, about in document["params"].items():
-        params.add_row(name, about["type"], "needed" if about["required"] else str(about["default"]), escape(about["description"]))
+        params.add_row(
+            name, about["type"], "needed" if about["required"] else str(about["default"]), escape(about["description"])
+        )
     console.print(params if document["params"] else "It has no parameters.")
     for side in ("inputs", "outputs"):
         for name, about in document[side].items():
@@ -130,7 +137,9 @@ def print_plan(document: Document) -> None:
     for name, about in document["reads"].items():
         rows = "not known" if about["rows"] is None else count(about["rows"])
         reads.add_row(name, about["dataset"], count(about["files"]), size(about["bytes"]), rows)
-    replaces = _table("\nwould replace", "output", "dataset", "mode", "slices", "rows now", right=("slices", "rows now"))
+    replaces = _table(
+        "\nwould replace", "output", "dataset", "mode", "slices", "rows now", right=("slices", "rows now")
+    )
     for name, about in document["replaces"].items():
         replaces.add_row(name, about["dataset"], about["mode"], count(about["slices"]), count(about["rows"]))
     console.print(reads, replaces)
@@ -157,7 +166,9 @@ def print_status(found: Sequence[JobStatus]) -> None:
         table.add_row(item.job.name, labels[0], labels[-1], *[count(counts.get(name, 0)) for name in columns])
     _print(table)
     for item in found:
-        attention = [one for one in item.intervals if one.state in ("stale", "failed", "refused", "input gone", "running")]
+        attention = [
+            one for one in item.intervals if one.state in ("stale", "failed", "refused", "input gone", "running")
+        ]
         for one in attention[:10]:
             _print(f"{item.job.name} {one.interval.label}: {one.state} ({escape(one.why)})")
         if len(attention) > 10:
@@ -176,7 +187,18 @@ def print_runs(found: Sequence[Mapping[str, Any]]) -> None:
 def print_run(document: Mapping[str, Any]) -> None:
     """One run's record in a terminal."""
     table = _table("", "field", "value")
-    for name in ("run_id", "batch_id", "job", "interval", "state", "reason", "epoch", "code_version", "started", "seconds"):
+    for name in (
+        "run_id",
+        "batch_id",
+        "job",
+        "interval",
+        "state",
+        "reason",
+        "epoch",
+        "code_version",
+        "started",
+        "seconds",
+    ):
         if document.get(name) is not None:
             table.add_row(name, escape(str(document[name])))
     for name, account in document.get("accounting", {}).items():
@@ -196,4 +218,8 @@ def print_quarantine(document: Document) -> None:
     _print(reasons)
     for row in document["examples"]:
         why = "; ".join(f"{r['rule']}: {r['column'] or 'row'} {r['message']}" for r in row["reasons"])
-        _print(f"\n{escape(str(row['source_file']))}:{row['line']}", f"  {escape(str(row['raw'])[:300])}", f"  {escape(why)}")
+        _print(
+            f"\n{escape(str(row['source_file']))}:{row['line']}",
+            f"  {escape(str(row['raw'])[:300])}",
+            f"  {escape(why)}",
+        )

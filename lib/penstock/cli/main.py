@@ -14,7 +14,6 @@ from penstock.errors import PenstockError
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.interval import Interval
-    from penstock.job import Job
 
 app = typer.Typer(
     name="penstock",
@@ -33,7 +32,8 @@ def main() -> None:
     from penstock.cli import output
 
     try:
-        app(standalone_mode=False)
+        # Without click's standalone mode the code of `typer.Exit` comes back as the call's value.
+        sys.exit(app(standalone_mode=False) or 0)
     except PenstockError as error:
         as_json = "--json" in sys.argv
         if as_json:
@@ -160,7 +160,9 @@ def run(
     if as_json:
         runs = [one for document in documents for one in document["runs"]]
         if len(asked) == 1:
-            output.print_json({**documents[0]["runs"][0], "batch_id": documents[0]["batch_id"], "steps": documents[0]["steps"]})
+            output.print_json(
+                {**documents[0]["runs"][0], "batch_id": documents[0]["batch_id"], "steps": documents[0]["steps"]}
+            )
         else:
             batches = [{k: v for k, v in document.items() if k != "runs"} for document in documents]
             output.print_json({"job": job, "state": _worst(documents), "batches": batches, "runs": runs})
@@ -382,5 +384,3 @@ def _print_batches(documents: list[dict[str, Any]]) -> None:
                 failure["class"], failure["message"], failure["place"], tuple(failure["evidence"]), failure["next"]
             )
             render_card(card, _console())
-
-

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from penstock.config import Config
 
 Env = Annotated[str, typer.Option("--env", metavar="NAME", help="The environment: a folder of conf/.")]
-Conf = Annotated[list[Path] | None, typer.Option("--conf", metavar="DIR", help="Your own configuration, laid over ours.")]
+Conf = Annotated[
+    list[Path] | None, typer.Option("--conf", metavar="DIR", help="Your own configuration, laid over ours.")
+]
 Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="The root of raw inputs.")]
 Warehouse = Annotated[str | None, typer.Option("--warehouse", metavar="DIR", help="Where tables are written.")]
 Inputs = Annotated[
@@ -43,7 +45,9 @@ def pairs(options: Sequence[str] | None, name: str) -> dict[str, str]:
     for option in options or ():
         key, sign, value = option.partition("=")
         if not sign or not key:
-            raise UsageError(f"{name} {option!r} is not of the form KEY=VALUE.", hint=f"Write {name} {key or 'KEY'}=VALUE.")
+            raise UsageError(
+                f"{name} {option!r} is not of the form KEY=VALUE.", hint=f"Write {name} {key or 'KEY'}=VALUE."
+            )
         if key in result:
             raise UsageError(f"{name} {key} is given twice.", hint="Give it once.")
         result[key] = value

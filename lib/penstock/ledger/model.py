@@ -126,9 +126,7 @@ class EmptyRecord:
 class Ledger(Record, Protocol):
     """The record of runs; every call is one atomic step that survives the death of the process."""
 
-    def claim(
-        self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool
-    ) -> Claim:
+    def claim(self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool) -> Claim:
         """Take intervals for a new attempt; ConflictError where another attempt that lives holds one of them."""
 
     def release(self, epoch: int, labels: Sequence[str]) -> None:

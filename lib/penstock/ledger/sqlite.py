@@ -122,9 +122,7 @@ class SqliteLedger:
                 raise
             connection.execute("COMMIT")
 
-    def claim(
-        self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool
-    ) -> Claim:
+    def claim(self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool) -> Claim:
         """See `Ledger.claim`."""
         now = time.time()
         with self._step() as db:
@@ -175,7 +173,9 @@ class SqliteLedger:
             dead = self._dead_attempts(db, job, {w.label for w in todo}, set(holders))
             return Claim(self._attempt(db, epoch), todo, done, (*holders.values(), *dead))
 
-    def _dead_attempts(self, db: sqlite3.Connection, job: str, labels: set[str], known: set[int]) -> tuple[Attempt, ...]:
+    def _dead_attempts(
+        self, db: sqlite3.Connection, job: str, labels: set[str], known: set[int]
+    ) -> tuple[Attempt, ...]:
         rows = db.execute(
             "SELECT epoch FROM attempts WHERE job = ? AND state = 'dead' ORDER BY epoch", (job,)
         ).fetchall()
@@ -236,7 +236,8 @@ class SqliteLedger:
             )
             self._record(db, attempt.job, epoch, outcomes, now)
             db.execute(
-                "UPDATE slices SET state = ?, reason = 'the attempt ended' WHERE job = ? AND epoch = ? AND state = 'running'",
+                "UPDATE slices SET state = ?, reason = 'the attempt ended' "
+                "WHERE job = ? AND epoch = ? AND state = 'running'",
                 ("failed" if state == "succeeded" else state, attempt.job, epoch),
             )
 
@@ -283,8 +284,9 @@ class SqliteLedger:
                 )
             if outcome.state == "succeeded":
                 db.execute(
-                    "UPDATE slices SET done_key = ?, done_fingerprint = ?, done_epoch = ?, done_run_id = ?, done_at = ?, "
-                    "done_rows = ? WHERE job = ? AND label = ? AND (epoch = ? OR (? IS NULL AND coalesce(done_epoch, 0) < ?))",
+                    "UPDATE slices SET done_key = ?, done_fingerprint = ?, done_epoch = ?, done_run_id = ?, "
+                    "done_at = ?, done_rows = ? WHERE job = ? AND label = ? "
+                    "AND (epoch = ? OR (? IS NULL AND coalesce(done_epoch, 0) < ?))",
                     (
                         outcome.run_key,
                         outcome.fingerprint,

@@ -41,7 +41,9 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
     sliced = dataset.slice.column if dataset.slice else None
     if not preserving:
         own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
-        return _with_marks(frame, columns, own, _first_of(_contract(dataset)), F.lit(None).cast("string"), F.lit(None), None, from_text)
+        return _with_marks(
+            frame, columns, own, _first_of(_contract(dataset)), F.lit(None).cast("string"), F.lit(None), None, from_text
+        )
     if ROW not in frame.columns or SLICE not in frame.columns:
         lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
         raise SchemaError(
@@ -69,7 +71,9 @@ def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
         # A row without a slice value has no place in the table.
         if not column.nullable or (dataset.slice and column.name == dataset.slice.column):
             value = F.col(f"`{column.name}`")
-            checks.append((value.isNull(), finding("not_null", column.name, value, "is null, which the column forbids")))
+            checks.append(
+                (value.isNull(), finding("not_null", column.name, value, "is null, which the column forbids"))
+            )
     return checks
 
 

@@ -21,7 +21,9 @@ from penstock.storage.stage import slice_text
 _FIELDS = ("source_file", "line", "raw", "reasons", "job", "run_id")
 
 
-def rejected(dataset: Dataset, interval: Interval | None, *, rule: str | None = None, limit: int = 10) -> dict[str, Any]:
+def rejected(
+    dataset: Dataset, interval: Interval | None, *, rule: str | None = None, limit: int = 10
+) -> dict[str, Any]:
     """What a dataset's quarantine holds.
 
     Args:
@@ -48,8 +50,8 @@ def rejected(dataset: Dataset, interval: Interval | None, *, rule: str | None = 
                 reasons[entry["values"]] += entry["counts"]
             kept = batch if rule is None else batch.filter(_breaking(batch, rule))
             slices[value or "all"] += kept.num_rows
-            for row in kept.slice(0, max(limit - len(examples), 0)).to_pylist():
-                examples.append({"slice": value, **{name: row[name] for name in _FIELDS}})
+            shown = kept.slice(0, max(limit - len(examples), 0)).to_pylist()
+            examples += [{"slice": value, **{name: row[name] for name in _FIELDS}} for row in shown]
     if rule is not None and reasons and rule not in reasons:
         raise UsageError(f"No row of {beside.name} breaks {rule}.", hint=did_you_mean(rule, reasons))
     return {

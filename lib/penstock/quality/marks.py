@@ -41,19 +41,11 @@ def mark_duplicates(df: DataFrame, keys: Sequence[str], order: Sequence[Column] 
         out_of_it = out_of_it | F.col(DROP).isNotNull()
     if "_row" in df.columns:
         out_of_it = out_of_it | F.col("_row.raw").isNotNull() | F.col("_row.broken").isNotNull()
-    if SLICE not in df.columns:
-        window = Window.partitionBy(*by).orderBy(*(order or by[:1]))
-        rank = F.row_number().over(Window.partitionBy(out_of_it, *by).orderBy(*(order or by[:1])))
-        return df.withColumn(DUPLICATE, ~out_of_it & (rank > 1))
-    if _many_slices(df):
-        # One shuffle by slice: each slice is then written by one task, as one file.
-        window = Window.partitionBy(SLICE).orderBy(out_of_it, *by, *order)
-        same = F.lit(True)
-        for key in by:
-            same = same & F.lag(key).over(window).eqNullSafe(key)
-        first = F.row_number().over(window) == 1
-        return df.withColumn(DUPLICATE, ~out_of_it & ~first & same)
-    window = Window.partitionBy(SLICE, out_of_it, *by).orderBy(*(order or by[:1]))
+    within = [SLICE] if SLICE in df.columns else []
+    if within and _many_slices(df):
+        # One shuffle by slice serves the window too, and each slice is then written by one task, as one file.
+        df = df.repartition(SLICE)
+    window = Window.partitionBy(*within, out_of_it, *by).orderBy(*(order or by[:1]))
     return df.withColumn(DUPLICATE, ~out_of_it & (F.row_number().over(window) > 1))
 
 

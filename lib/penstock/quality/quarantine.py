@@ -94,10 +94,14 @@ def located(
     else:
         rejected = rejected.withColumn("source_file", F.lit(None).cast("string"))
     if affected is not None and source.format in ("csv", "json", "text"):
-        lines = _lines(spark, affected, source)
+        lines = _lines(affected, source)
         numbered = rejected.withColumn("_nth", _nth(stage.FILE, stage.HASH, F.col(stage.RAW)))
         numbered_lines = lines.withColumn("_nth", _nth("file", "hash", F.col("line"))).select(
-            F.col("file").alias(stage.FILE), F.col("hash").alias(stage.HASH), "_nth", "line", F.col("raw").alias("_text")
+            F.col("file").alias(stage.FILE),
+            F.col("hash").alias(stage.HASH),
+            "_nth",
+            "line",
+            F.col("raw").alias("_text"),
         )
         rejected = numbered.join(numbered_lines, [stage.FILE, stage.HASH, "_nth"], "left")
     else:
@@ -129,8 +133,8 @@ def examples(paths: Sequence[str], limit: int = 5) -> tuple[dict[str, Any], ...]
     result: list[dict[str, Any]] = []
     for path in paths:
         batch = next(pq.ParquetFile(path).iter_batches(batch_size=limit - len(result)), None)
-        for row in batch.to_pylist() if batch is not None else []:
-            result.append({name: row[name] for name in ("source_file", "line", "raw", "reasons")})
+        rows = batch.to_pylist() if batch is not None else []
+        result += [{name: row[name] for name in ("source_file", "line", "raw", "reasons")} for row in rows]
         if len(result) >= limit:
             break
     for row in result:
@@ -143,7 +147,7 @@ def _nth(file: str, hashed: str, order: Any) -> Any:
     return F.row_number().over(Window.partitionBy(file, hashed).orderBy(order))
 
 
-def _lines(spark: SparkSession, affected: DataFrame, source: Dataset) -> DataFrame:
+def _lines(affected: DataFrame, source: Dataset) -> DataFrame:
     """Every record of the affected files: file, line, raw, hash (computed as the reader computed it)."""
     options = source.options
     quoted = options.quote if isinstance(options, CsvOptions) and options.multiline else ""
@@ -158,7 +162,9 @@ def _lines(spark: SparkSession, affected: DataFrame, source: Dataset) -> DataFra
         for names, indexes in _headers(affected, source):
             places = [n if n in source.column_names else f"_extra_{i}" for i, n in enumerate(names)]
             schema = ", ".join(f"`{place}` string" for place in [*places, CORRUPT])
-            values = F.from_csv("raw", schema, {k: str(v) for k, v in csv.spark_options(source).items() if k != "encoding"})
+            values = F.from_csv(
+                "raw", schema, {k: str(v) for k, v in csv.spark_options(source).items() if k != "encoding"}
+            )
             part = records.where(F.col("file").isin(indexes)).withColumn("_v", values)
             kept = [
                 (F.col(f"_v.`{c.name}`") if c.name in places else F.lit(None).cast("string")).alias(c.name)
@@ -249,4 +255,3 @@ def _physical_lines(path: str, encoding: str) -> Iterator[str]:
     with io.TextIOWrapper(compressed.open_bytes(path), encoding=name, errors="replace", newline=None) as stream:
         for line in stream:
             yield line.rstrip("\n")
-

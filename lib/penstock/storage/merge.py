@@ -34,7 +34,9 @@ def rewrite(
         SchemaError: A key is null or stands twice among the new rows.
     """
     if not dataset.key:
-        raise ConfigurationError(f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`.")
+        raise ConfigurationError(
+            f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
+        )
     if not files:
         return (), frozenset()
     new = _staged_frame(spark, dataset, files)
@@ -46,7 +48,9 @@ def rewrite(
     live = spark.read.format("delta").option("versionAsOf", version).load(dataset.location)
     keys = new.select(*dataset.key)
     with_path = live.withColumn(_PATH, F.col("_metadata.file_path"))
-    touched = [row[0] for row in with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct().collect()]
+    touched = [
+        row[0] for row in with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct().collect()
+    ]
     if not touched:
         return tuple(files), frozenset()
     kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")

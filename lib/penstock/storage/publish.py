@@ -120,9 +120,7 @@ def _rows_by_slice(files: pa.Table, dataset: Dataset) -> dict[str | None, int]:
     from penstock.storage.stage import slice_text
 
     rows = pc.fill_null(files.column("num_records"), 0).to_pylist()
-    values = (
-        files.column(f"partition.{dataset.slice.column}").to_pylist() if dataset.slice else [None] * files.num_rows
-    )
+    values = files.column(f"partition.{dataset.slice.column}").to_pylist() if dataset.slice else [None] * files.num_rows
     total: dict[str | None, int] = {}
     for value, n in zip(values, rows, strict=True):
         key = slice_text(value)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-def check_contract(snapshot: Snapshot, intervals: Sequence[Interval]) -> tuple[dict[Interval, PenstockError], list[str]]:
+def check_contract(
+    snapshot: Snapshot, intervals: Sequence[Interval]
+) -> tuple[dict[Interval, PenstockError], list[str]]:
     """Look at headers and footers of the files of these intervals before Spark starts.
 
     Returns:

@@ -57,7 +57,9 @@ def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: froze
     Returns:
         The declared columns in their types, PATH, and ROW without its file index: hash, raw, broken.
     """
-    casts = {c.name: F.expr(f"try_cast(`{c.name}` AS {c.type})") for c in columns if c.name in texts and c.type != "string"}
+    casts = {
+        c.name: F.expr(f"try_cast(`{c.name}` AS {c.type})") for c in columns if c.name in texts and c.type != "string"
+    }
     checks: list[tuple[SparkColumn, SparkColumn]] = []
     for column in columns:
         value = F.col(f"`{column.name}`")

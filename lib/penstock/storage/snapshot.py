@@ -23,7 +23,7 @@ _HIDDEN = (".", "_")
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a raw dataset: its absolute path, its path below the dataset's folder, bytes, and modification (ns)."""
+    """One file of a raw dataset: absolute path, path below the dataset's folder, bytes, and modification (ns)."""
 
     path: str
     relative: str
@@ -49,7 +49,9 @@ class RawSnapshot:
 
     version: int | None = None
 
-    def __init__(self, dataset: Dataset, files: Sequence[tuple[Interval | None, SourceFile]], unit: Unit, tz: str) -> None:
+    def __init__(
+        self, dataset: Dataset, files: Sequence[tuple[Interval | None, SourceFile]], unit: Unit, tz: str
+    ) -> None:
         self.dataset = dataset
         self.unit = unit
         self.tz = tz
@@ -130,7 +132,8 @@ class TableSnapshot:
         files = size = rows = 0
         running = []
         for interval, slice_digest, n, b, r in sorted(
-            (s for s in self._slices if s[0] is not None), key=lambda s: (s[0].start, s[1])  # type: ignore[union-attr]
+            (s for s in self._slices if s[0] is not None),
+            key=lambda s: (s[0].start, s[1]),  # type: ignore[union-attr]
         ):
             digest.update(slice_digest.encode())
             files, size, rows = files + n, size + b, rows + r
@@ -177,9 +180,7 @@ def _as_unit(interval: Interval, unit: Unit, tz: str) -> Interval | None:
     return wide if wide.start <= interval.start and interval.end <= wide.end else None
 
 
-def _slices_of(
-    table: delta.DeltaTable, dataset: Dataset, tz: str
-) -> list[tuple[Interval | None, str, int, int, int]]:
+def _slices_of(table: delta.DeltaTable, dataset: Dataset, tz: str) -> list[tuple[Interval | None, str, int, int, int]]:
     """(interval, digest of its files, number of files, bytes, rows) for each slice of the table."""
     files = delta.data_files(table)
     slice_of = dataset.slice

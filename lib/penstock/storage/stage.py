@@ -127,7 +127,7 @@ class SliceWriter:
         """Write what is left; one result row for each file."""
         for slice_value in list(self._buffers):
             self._flush(slice_value)
-            # A slice that is complete here is closed at once: thousands of slices must not mean thousands of open files.
+            # Closed at once: thousands of slices must not mean thousands of open files.
             self._finish(slice_value)
         for slice_value in list(self._open):
             self._finish(slice_value)
@@ -221,7 +221,7 @@ def file_statistics(metadata: pq.FileMetaData, nan_columns: set[str]) -> dict[st
     }
 
 
-def _bound(value: Any, *, cut: bool) -> Any:
+def _bound(value: Any, *, cut: bool) -> Any:  # noqa: PLR0911 - one case for each type
     """A bound as Delta writes it in JSON, or None where it cannot be written (bytes; a maximum that would be cut)."""
     if isinstance(value, bytes):
         return None

@@ -85,11 +85,13 @@ def check_header(names: tuple[str, ...], file: SourceFile, dataset: Dataset) -> 
     doubled = sorted({name for name in names if names.count(name) > 1 and name in declared})
     where = f"{dataset.name}: {file.path}"
     if doubled:
-        raise SchemaError(f"{where} has the column {', '.join(doubled)} more than once.", hint="Deliver each column once.")
+        raise SchemaError(
+            f"{where} has the column {', '.join(doubled)} more than once.", hint="Deliver each column once."
+        )
     if missing and dataset.missing_column == "error":
         likely = next((d for d in (",", ";", "\t", "|") if len(names) == 1 and d in names[0]), None)
         hint = (
-            f"The header looks as if it were separated by {likely!r}; the dataset declares {_options(dataset).delimiter!r}."
+            f"The header looks separated by {likely!r}; the dataset declares {_options(dataset).delimiter!r}."
             if likely
             else f"Deliver the column, or declare `missing_column: 'null'` for {dataset.name}."
         )
@@ -124,7 +126,9 @@ def read(spark: SparkSession, files: Sequence[SourceFile], dataset: Dataset) -> 
     frames = []
     for names, paths in groups.items():
         # A name that stands twice, or that SQL would fold onto another, still needs a place of its own.
-        places = [name if name in declared and names.index(name) == at else f"_extra_{at}" for at, name in enumerate(names)]
+        places = [
+            name if name in declared and names.index(name) == at else f"_extra_{at}" for at, name in enumerate(names)
+        ]
         schema = ", ".join(f"`{place}` string" for place in [*places, CORRUPT])
         reader = spark.read.schema(schema).options(**spark_options(dataset), header=str(options.header).lower())
         frame = reader.csv(paths).withColumn(PATH, F.col("_metadata.file_path"))

@@ -114,7 +114,8 @@ def _canonical(kind: pa.DataType) -> str:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return f"array<{_canonical(kind.value_type)}>"
     if pa.types.is_struct(kind):
-        return f"struct<{', '.join(f'{kind.field(i).name}: {_canonical(kind.field(i).type)}' for i in range(kind.num_fields))}>"
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return f"struct<{', '.join(f'{field.name}: {_canonical(field.type)}' for field in fields)}>"
     if pa.types.is_map(kind):
         return f"map<{_canonical(kind.key_type)}, {_canonical(kind.item_type)}>"
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -39,7 +39,9 @@ def check_footer(file: SourceFile, dataset: Dataset) -> list[str]:
     for field in arrow_schema(dataset.columns):
         if field.name not in found.names:
             if dataset.missing_column == "error":
-                raise SchemaError(f"{where} lacks the column {field.name}.", evidence=[f"found: {', '.join(found.names)}"])
+                raise SchemaError(
+                    f"{where} lacks the column {field.name}.", evidence=[f"found: {', '.join(found.names)}"]
+                )
             notes.append(f"column {field.name} is missing: read as null")
         elif not _fits(found.field(field.name).type, field.type):
             raise SchemaError(
