@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bench_growth
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 RETAIL = SHARED / "data" / "etl" / "online_retail_by_day"
@@ -136,20 +138,29 @@ def measure(name: str, runs: int, scratch: Path) -> dict[str, Any]:
 def main() -> None:
     """Parse, measure, print: one line for each benchmark."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHES)}; all without it")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"any of {', '.join(BENCHES)}, or of what grows: {', '.join(bench_growth.GROWTHS)}; all without it",
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs of each that count (at least 3)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     given = parser.parse_args()
-    if unknown := sorted(set(given.names) - set(BENCHES)):
-        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    names = [*BENCHES, *bench_growth.GROWTHS]
+    if unknown := sorted(set(given.names) - set(names)):
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     results = []
-    for name in given.names or BENCHES:
-        missing = [str(path) for path in BENCHES[name].needs if not path.exists()]
+    for name in given.names or names:
+        missing = [str(path) for path in BENCHES[name].needs if not path.exists()] if name in BENCHES else []
         if missing:
             sys.stderr.write(f"{name}: skipped, {missing[0]} is not there\n")
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as scratch:
-            result = measure(name, max(given.runs, 3), Path(scratch))
+            if name in BENCHES:
+                result = measure(name, max(given.runs, 3), Path(scratch))
+            else:
+                result = bench_growth.measure(name, Path(scratch))
         results.append(result)
         if not given.json:
             sys.stdout.write(json.dumps(result) + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,20 +14,6 @@ def cache_folder() -> Path:
     """`PENSTOCK_CACHE` where it is set, else the place that the operating system has for caches."""
     chosen = os.environ.get("PENSTOCK_CACHE")
     return (Path(chosen) if chosen else Path(platformdirs.user_cache_dir("penstock", appauthor=False))).absolute()
-
-
-def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
-    """Writes a small file so that another process sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -97,6 +97,12 @@ class PermissionDeniedError(PenstockError):
     failure_class = "permission"
 
 
+class DiskFullError(PenstockError):
+    """There is no room left to write; what was there before still stands."""
+
+    failure_class = "disk"
+
+
 class ConflictError(PenstockError):
     """Somebody else is doing this, or has changed what we were about to change."""
 

@@ -11,11 +11,14 @@ import os
 import signal
 
 VARIABLE = "PENSTOCK_FAULT"
-POINTS = ("begin", "claimed", "read", "gated", "publishing", "published", "accounted", "closed")
+POINTS = ("begin", "claimed", "read", "gated", "publishing", "committing", "published", "accounted", "closed")
 
 
 def reach(point: str) -> None:
-    """Mark that the run has come to `point` (one of POINTS, for outputs with `:<output>` behind it)."""
+    """Mark that the run has come to `point`: one of POINTS, those of a commit with `:<output>` behind them.
+
+    `committing` lies between the look at the claim and the commit.
+    """
     wanted = os.environ.get(VARIABLE)
     if not wanted:
         return

@@ -13,8 +13,9 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-from penstock.cache import cache_folder, write_atomically
+from penstock.cache import cache_folder
 from penstock.errors import ConfigurationError
+from penstock.files import write_atomically
 from penstock.releases import DEFAULT_RELEASE, get_release
 
 VECTOR_MODULE = "jdk.incubator.vector"
@@ -106,8 +107,8 @@ def spark_java_home(java: Java) -> Path:
     home = cache_folder() / "java" / sha256(script.encode()).hexdigest()[:16]
     wrapper = home / "bin" / "java"
     if not wrapper.exists():
-        write_atomically(home / _MARKER, str(java.home))
-        write_atomically(wrapper, script, mode=0o755)
+        write_atomically(home / _MARKER, str(java.home).encode())
+        write_atomically(wrapper, script.encode(), mode=0o755)
     return home
 
 

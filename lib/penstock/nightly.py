@@ -2,52 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from penstock import registry
+from penstock.batches import Sessions, run_all, worst
 from penstock.config import Config
-from penstock.errors import ConfigurationError, PenstockError
+from penstock.errors import ConfigurationError, PenstockError, UsageError, did_you_mean
 from penstock.interval import Interval, between, split, widen
-from penstock.job import Job
+from penstock.job import Input, Job
+from penstock.ledger.model import Ledger
 from penstock.report import card
 from penstock.report.store import Store
-from penstock.runner import open_ledger, run
-from penstock.session import get_session
+from penstock.runner import open_ledger
 from penstock.spec import resolve
-from penstock.status import status
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
-    from penstock.ledger.model import Ledger
+from penstock.status import IntervalState, status
 
 Document = dict[str, Any]
-_BAD = ("failed", "refused", "fenced", "conflict")
+Told = Callable[[str], None]
+_BAD = ("failed", "refused", "fenced")
+_WORK: tuple[IntervalState, ...] = ("missing", "stale", "failed", "refused", "running")
+_SIZE = {"hour": 0, "day": 1, "month": 2, "all": 3}
 
 
-class Sessions:
-    """The session of a whole command: started when the first job needs it, stopped at the end."""
+def planned(config: Config, names: Sequence[str] = ()) -> tuple[Config, list[Job]]:
+    """The jobs of nightly.yaml, each behind those whose outputs it reads.
 
-    def __init__(self, config: Config, app_name: str) -> None:
-        self._config = config
-        self._app_name = app_name
-        self._stack = ExitStack()
-        self._session: SparkSession | None = None
+    Args:
+        config: The environment.
+        names: Only these of them, as nightly.yaml or the jobs themselves have it.
 
-    def __enter__(self) -> Self:
-        return self
+    Returns:
+        The configuration, its entries under their jobs' own names (one may be `path/to/job.py:job`), and the jobs.
 
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+    Raises:
+        ConfigurationError: A job is not installed or there twice, parameters are wrong, a dataset is in no catalog, the
+            jobs need one another in a circle, or two of them write one dataset.
+        UsageError: `names` has one that is not in the nightly.
+    """
+    entries = config.nightly.jobs
+    found = {entry.name: _of_file(entry.name, config) for entry in entries if ":" in entry.name}
+    config.check_jobs([*registry.listing(), *found, *(job.name for job in found.values())])
+    found = {entry.name: found.get(entry.name) or registry.job(entry.name) for entry in entries}
+    of_name: dict[str, str] = {}
+    for written, job in found.items():
+        if (other := of_name.setdefault(job.name, written)) != written:
+            raise ConfigurationError(
+                f"{config.place(written)}: {other} and {written} are both called {job.name}.",
+                hint="Rename one of the two jobs.",
+            )
+    config = config.renamed({written: job.name for written, job in found.items()})
+    for name in names:
+        if name not in found and name not in of_name:
+            raise UsageError(f"The nightly has no job {name}.", hint=did_you_mean(name, of_name))
+    jobs = order(list(found.values()))
+    for job in jobs:
+        resolve(job, (), config, {}, nightly=True)
+    return config, [job for job in jobs if not names or job.name in names or of_name[job.name] in names]
 
-    def get(self) -> SparkSession:
-        """The session."""
-        if self._session is None:
-            self._session = self._stack.enter_context(get_session(self._config.settings, self._app_name))
-        return self._session
+
+def _of_file(name: str, config: Config) -> Job:
+    """A job that the nightly names by its file or module."""
+    try:
+        return registry.job(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{config.place(name)}: {error.message}", hint=error.hint) from error
+
+
+def check_names(config: Config, job: Job) -> None:
+    """Hold what is written for jobs by name to the jobs that there are, for a run of one of them.
+
+    Raises:
+        ConfigurationError: Parameters are written for a job that is not installed, in the nightly, or this one.
+    """
+    entries = [entry.name for entry in config.nightly.jobs if ":" in entry.name]
+    try:
+        named = [registry.job(name).name for name in entries]
+    except PenstockError:
+        # A job of the nightly that cannot be found from here is no reason not to run another.
+        return
+    config.check_jobs([*registry.listing(), *entries, *named, job.name])
 
 
 def order(jobs: Sequence[Job]) -> list[Job]:
@@ -57,24 +94,27 @@ def order(jobs: Sequence[Job]) -> list[Job]:
         ConfigurationError: They need one another in a circle, or two write one dataset.
     """
     needs = dependencies(jobs)
-    by_name = {job.name: job for job in jobs}
+    waiting = {job.name: job for job in jobs}
     result: list[Job] = []
-    placed: set[str] = set()
-    while len(result) < len(jobs):
-        ready = [name for name in by_name if name not in placed and needs[name] <= placed]
+    while waiting:
+        ready = [job for name, job in waiting.items() if not needs[name] & waiting.keys()]
         if not ready:
-            circle = ", ".join(sorted(set(by_name) - placed))
+            circle = ", ".join(sorted(_circle(needs, set(waiting))))
             raise ConfigurationError(
                 f"The jobs {circle} need one another in a circle.", hint="Look at their inputs and outputs."
             )
-        for name in ready:
-            placed.add(name)
-            result.append(by_name[name])
+        result += ready
+        for job in ready:
+            del waiting[job.name]
     return result
 
 
 def dependencies(jobs: Sequence[Job]) -> dict[str, set[str]]:
-    """For each job, the others whose outputs it reads."""
+    """For each job, the others whose outputs it reads.
+
+    Raises:
+        ConfigurationError: Two jobs write one dataset.
+    """
     writers: dict[str, str] = {}
     for job in jobs:
         for output in job.outputs.values():
@@ -87,6 +127,30 @@ def dependencies(jobs: Sequence[Job]) -> dict[str, set[str]]:
     }
 
 
+def _circle(needs: Mapping[str, set[str]], names: set[str]) -> set[str]:
+    """Those of the names that are in circles, without those that merely wait for one."""
+    while loose := {name for name in names if not any(name in needs[other] for other in names)}:
+        names = names - loose
+    return names
+
+
+@dataclass
+class _Night:
+    """What a night knows as it goes: `lost` are the intervals of each dataset that were not brought up to date."""
+
+    config: Config
+    ledger: Ledger
+    first: Interval
+    last: Interval
+    force: bool
+    command: str
+    sessions: Sessions
+    needs: Mapping[str, set[str]]
+    progress: Told
+    detail: Told
+    lost: dict[str, tuple[str, list[Interval]]] = field(default_factory=dict)
+
+
 def nightly(
     config: Config,
     first: Interval,
@@ -95,34 +159,36 @@ def nightly(
     names: Sequence[str] = (),
     force: bool = False,
     command: str = "",
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Told = lambda _: None,
+    detail: Told = lambda _: None,
 ) -> Document:
     """Run what is missing, stale or failed of every job of the nightly between two intervals.
 
     A job whose unit is wider than the span's runs for the intervals that hold it, up to now; one of a narrower unit
-    runs for all that the span holds. A branch ends at its failure; the others go on.
+    runs for all that the span holds. `all` stands for every interval that has input. Where an interval fails, those of
+    the later jobs that would read it wait for the next night; all others are run.
+
+    Args:
+        config: The environment.
+        first: The first interval.
+        last: The last interval, of the same unit.
+        names: Only these jobs.
+        force: Run intervals that are done already.
+        command: The command that runs, for the record.
+        progress: Told of each job as it begins and ends.
+        detail: Told of each step.
 
     Returns:
         The night document (see `report.record.NightDoc`).
     """
     started = datetime.now(UTC)
-    planned = {entry.name: entry for entry in config.nightly.jobs}
-    config.check_jobs(registry.listing())
-    jobs = order([registry.job(name) for name in planned if not names or name in names])
-    needs = dependencies(jobs)
-    ledger = open_ledger(config)
-    entries: dict[str, Document] = {}
+    config, jobs = planned(config, names)
     with Sessions(config, f"penstock nightly {first.label}") as sessions:
-        for job in jobs:
-            broken = sorted(n for n in needs[job.name] if entries[n]["state"] in _BAD or entries[n].get("held"))
-            if broken:
-                entries[job.name] = _entry(job, needs, "skipped", f"{', '.join(broken)} failed", held=True)
-                continue
-            progress(f"{job.name}")
-            entries[job.name] = _one(job, config, ledger, first, last, sessions, needs, force, command, progress)
+        night = _Night(
+            config, open_ledger(config), first, last, force, command, sessions, dependencies(jobs), progress, detail
+        )
+        entries = [_one(job, night) for job in jobs]
     ended = datetime.now(UTC)
-    bad = [entry["state"] for entry in entries.values() if entry["state"] in _BAD]
-    done = any(entry["state"] == "succeeded" for entry in entries.values())
     document: Document = {
         "night_id": f"{first.label}--{last.label}.{started:%Y%m%dT%H%M%S%f}",
         "env": config.env,
@@ -131,8 +197,8 @@ def nightly(
         "started": started,
         "ended": ended,
         "seconds": round((ended - started).total_seconds(), 3),
-        "state": "failed" if bad else "succeeded" if done else "skipped",
-        "jobs": list(entries.values()),
+        "state": worst([entry["state"] for entry in entries]),
+        "jobs": entries,
         "page": None,
         "command": command,
     }
@@ -140,88 +206,79 @@ def nightly(
     return document
 
 
-def _one(
-    job: Job,
-    config: Config,
-    ledger: Ledger,
-    first: Interval,
-    last: Interval,
-    sessions: Sessions,
-    needs: Mapping[str, set[str]],
-    force: bool,
-    command: str,
-    progress: Callable[[str], None],
-) -> Document:
+def _one(job: Job, night: _Night) -> Document:
+    night.progress(job.name)
     try:
-        intervals = job_intervals(job, first, last, config.settings.timezone)
-        found = status(job, config, ledger, intervals)
-        work = found.of("missing", "stale", "failed", "refused", "running", *(("done",) if force else ()))
-        if not work:
-            reason = "no input" if set(found.counts) <= {"no input"} else "done already"
-            return _entry(job, needs, "skipped", reason, counts=found.counts)
-        batches = []
-        for part in _chunks(work, job.batch):
-            spec = resolve(job, part, config, {}, command, nightly=True)
-            batches.append(
-                run(spec, config, sessions.get, force=force, progress=lambda step: progress(f"{job.name}: {step}"))
-            )
-        document = batches[-1] if len(batches) == 1 else _together(batches)
-        return _entry(job, needs, document["state"], document["reason"], batch=document, counts=found.counts)
-    except PenstockError as error:
-        failure = card.classify(error, [job.transform.__module__], command=command).to_dict()
-        state = "conflict" if error.exit_code == 4 else "failed"
-        return _entry(job, needs, "failed", error.message, failure=failure, conflict=state == "conflict")
+        entry, lost = _carried_out(job, night)
+    except Exception as error:  # noqa: BLE001 - whatever it is ends this branch only
+        failure = card.classify(error, [job.transform.__module__], command=night.command).to_dict()
+        state = "fenced" if isinstance(error, PenstockError) and error.exit_code == 4 else "failed"
+        entry, lost = _entry(job, night, state, failure["message"], failure=failure), [Interval.all()]
+    if lost:
+        night.lost |= {output.dataset: (job.name, lost) for output in job.outputs.values()}
+    night.progress(f"{job.name}: {entry['state']}" + (f", {entry['reason']}" if entry["reason"] else ""))
+    return entry
 
 
-def _chunks(intervals: Sequence[Interval], size: int) -> list[tuple[Interval, ...]]:
-    return [tuple(intervals[at : at + size]) for at in range(0, len(intervals), size)]
+def _carried_out(job: Job, night: _Night) -> tuple[Document, list[Interval]]:
+    """The job's entry, and its intervals that are not as they should be."""
+    tz = night.config.settings.timezone
+    whole = night.first.unit == "all"
+    found = status(job, night.config, night.ledger, None if whole else job_intervals(job, night.first, night.last, tz))
+    wanted = found.of(*_WORK, "no input", *(("done",) if night.force else ()))
+    waits = {interval: writer for interval in wanted if (writer := _writer_lost(job, interval, night.lost))}
+    work = [i for i in found.of(*_WORK, *(("done",) if night.force else ())) if i not in waits]
+    reason = f"{_counted(len(waits))} for {', '.join(sorted(set(waits.values())))}" if waits else None
+    if not work:
+        nothing = "no input" if set(found.counts) <= {"no input"} else "done already"
+        return _entry(job, night, "skipped", reason or nothing, counts=found.counts, waiting=len(waits)), list(waits)
+    night.progress(f"{job.name}: {len(work)} of {len(found.intervals)} intervals to run")
+    spec = replace(resolve(job, work, night.config, {}, night.command, nightly=True), seen=found.view.snapshots)
+    batch = run_all(
+        spec, night.config, night.sessions, force=night.force, progress=lambda at: night.detail(f"{job.name}: {at}")
+    )
+    by_label = {interval.label: interval for interval in work}
+    lost = [by_label[run["interval"]] for run in batch["runs"] if run["state"] in _BAD]
+    why = batch["reason"] or (batch["failure"] or {}).get("message")
+    told = "; ".join(text for text in (why, reason) if text) or None
+    entry = _entry(job, night, batch["state"], told, batch=batch, counts=found.counts, waiting=len(waits))
+    return entry, sorted([*lost, *waits])
 
 
-def _together(batches: Sequence[Document]) -> Document:
-    """Several batches of one job as one document for the night."""
-    states: dict[str, int] = {}
-    for batch in batches:
-        for state, n in batch["states"].items():
-            states[state] = states.get(state, 0) + n
-    worst = next((b for b in batches if b["state"] in _BAD), batches[-1])
-    outputs = {
-        name: {
-            **worst["outputs"][name],
-            **{
-                field: sum(b["outputs"][name][field] for b in batches)
-                for field in ("rows", "replaced_rows", "files", "bytes")
-            },
-        }
-        for name in worst["outputs"]
-    }
-    return {
-        **worst,
-        "from": batches[0]["from"],
-        "to": batches[-1]["to"],
-        "started": batches[0]["started"],
-        "intervals": sum(batch["intervals"] for batch in batches),
-        "states": states,
-        "seconds": round(sum(batch["seconds"] for batch in batches), 3),
-        "outputs": outputs,
-        "runs": [run for batch in batches for run in batch["runs"]],
-    }
+def _counted(n: int) -> str:
+    return "1 interval waits" if n == 1 else f"{n} intervals wait"
+
+
+def _writer_lost(job: Job, interval: Interval, lost: Mapping[str, tuple[str, list[Interval]]]) -> str | None:
+    """The job that has left something undone tonight that a run over `interval` would read."""
+    for given in job.inputs.values():
+        if given.dataset in lost:
+            writer, intervals = lost[given.dataset]
+            if writer != job.name and _reads_any(given, interval, intervals):
+                return writer
+    return None
+
+
+def _reads_any(given: Input, interval: Interval, intervals: Sequence[Interval]) -> bool:
+    """Whether a run over `interval` reads any of the others, which are in order of time."""
+    if given.span == "all":
+        return True
+    if given.span == "to_date":
+        return intervals[0].start < interval.end
+    # The last one that begins before our end; those before it end before it begins.
+    at = bisect_left(intervals, interval.end, key=lambda other: other.start)
+    return at > 0 and intervals[at - 1].end > interval.start
 
 
 def _entry(
-    job: Job,
-    needs: Mapping[str, set[str]],
-    state: str,
-    reason: str | None,
-    *,
-    batch: Document | None = None,
-    **more: Any,
+    job: Job, night: _Night, state: str, reason: str | None, *, batch: Document | None = None, **more: Any
 ) -> Document:
     return {
         "job": job.name,
         "state": state,
         "reason": reason,
         "batch": batch,
-        "depends_on": sorted(needs[job.name]),
+        "depends_on": sorted(night.needs[job.name]),
         "page": batch["page"] if batch else None,
         **more,
     }
@@ -233,10 +290,11 @@ def job_intervals(job: Job, first: Interval, last: Interval, tz: str) -> list[In
         return [Interval.all()]
     if job.unit == first.unit:
         return between(first, last)
-    wide = _SIZE[job.unit] > _SIZE[first.unit]
-    if wide:
+    if _SIZE[job.unit] > _SIZE[first.unit]:
         return between(widen(first, job.unit, tz), widen(last, job.unit, tz))
-    return [part for whole in between(first, last) for part in split(whole, job.unit, tz)]
+    return list(_parts(job, between(first, last), tz))
 
 
-_SIZE = {"hour": 0, "day": 1, "month": 2, "all": 3}
+def _parts(job: Job, wholes: Iterable[Interval], tz: str) -> Iterable[Interval]:
+    for whole in wholes:
+        yield from split(whole, job.unit, tz)

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import faults, staging
 from penstock.errors import FencedError, PenstockError
 from penstock.interval import Interval
-from penstock.ledger.model import Attempt, EmptyRecord, Outcome, Record
-from penstock.ledger.sqlite import SqliteLedger, this_process
+from penstock.job import WriteMode
+from penstock.ledger.model import EmptyRecord, Record, Want
+from penstock.ledger.owner import this_process
+from penstock.ledger.sqlite import SqliteLedger
 from penstock.report import card
 from penstock.report.store import Store
-from penstock.runstate import Document, RunState, batch_document, outcomes_of
+from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
 from penstock.spec import Spec, look
 from penstock.storage import publish, read
-from penstock.storage.publish import Publication
+from penstock.storage.publish import Own, Publication
 from penstock.storage.snapshot import slice_texts
+from penstock.takeover import landed, take_over
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -75,6 +79,7 @@ def run(
     wants = [this.view.want(interval) for interval in present]
     if not wants:
         return batch_document(this, "skipped")
+    force = force or _is_one_whole(this, wants)
     owner = this_process(ledger.host)
     this.claim = ledger.claim(spec.job.name, spec.batch_key, wants, owner, batch_name=spec.batch_name, force=force)
     if this.claim.attempt is None:
@@ -97,14 +102,23 @@ def _is_present(this: RunState, interval: Interval) -> bool:
     return record is not None and record.done_key is not None
 
 
+def _is_one_whole(this: RunState, wants: Sequence[Want]) -> bool:
+    """Whether all intervals must be run where one must: what `replace_all` leaves is what this run brings."""
+    if not any(output.mode == "replace_all" for output in this.spec.job.outputs.values()):
+        return False
+    done = {label: (record.done_key, record.done_fingerprint) for label, record in this.records.items()}
+    return any(done.get(want.label) != (want.run_key, want.fingerprint) for want in wants)
+
+
 def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
     faults.reach("claimed")
     with this.step("claim"):
-        _take_over(this)
+        take_over(this)
         this.todo = tuple(this.by_label[want.label] for want in _left(this))
         if not this.todo:
             return _close(this, "succeeded")
     with this.step("look at inputs"):
+        staging.check_outputs(this.spec, this.todo)
         this.failed, this.notes = _check_inputs(this)
         this.todo = tuple(interval for interval in this.todo if interval not in this.failed)
         if not this.todo:
@@ -127,7 +141,7 @@ def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
         this.ledger.prepare(this.attempt.epoch, _prepared(this, publications))
         for name, publication in publications.items():
             faults.reach(f"publishing:{name}")
-            this.published[name] = publish.publish(publication, lambda: _still_ours(this))
+            this.published[name] = publish.publish(publication, partial(_still_ours, this, name))
             faults.reach(f"published:{name}")
     faults.reach("accounted")
     return _close(this, "failed" if this.failed else "succeeded")
@@ -139,50 +153,6 @@ def _left(this: RunState) -> list[Any]:
     attempt = this.ledger.attempt(this.attempt.epoch)
     held = set(attempt.labels) if attempt else set()
     return [want for want in this.claim.todo if want.label in held]
-
-
-def _take_over(this: RunState) -> None:
-    """Shut out the attempts whose place this one takes, and find out what became of each."""
-    assert this.claim is not None
-    if not this.claim.superseded:
-        return
-    for dataset in staging.targets(this.spec):
-        publish.fence(dataset, this.attempt.epoch)
-    wants = {want.label: want for want in this.claim.todo}
-    for dead in this.claim.superseded:
-        if dead.prepared is not None and _committed(dead):
-            outcomes = [Outcome(**outcome) for outcome in dead.prepared["outcomes"]]
-            batch = {**dead.prepared["batch"], "reason": "adopted: the process died after its last commit"}
-            this.ledger.adopt(dead.epoch, outcomes, batch)
-            this.store.write_batch(batch)  # type: ignore[arg-type]
-            done = [
-                o.label
-                for o in outcomes
-                if (want := wants.get(o.label)) and (want.run_key, want.fingerprint) == (o.run_key, o.fingerprint)
-            ]
-            this.ledger.release(this.attempt.epoch, done)
-        else:
-            for place in map(json.loads, dead.staging):
-                if not _is_live(place, dead):
-                    publish.clear(place["root"], place["folder"])
-            this.ledger.settle(dead.epoch)
-
-
-def _committed(dead: Attempt) -> bool:
-    from penstock.storage.formats import delta
-
-    assert dead.prepared is not None
-    targets = dead.prepared["targets"]
-    return bool(targets) and all(
-        (delta.committed_epoch(target["location"], target["app_id"]) or 0) >= dead.epoch for target in targets
-    )
-
-
-def _is_live(place: Mapping[str, str], dead: Attempt) -> bool:
-    """Whether the table has taken the dead attempt's files; they go when their slices are replaced."""
-    from penstock.storage.formats import delta
-
-    return (delta.committed_epoch(place["root"], place["app_id"]) or 0) >= dead.epoch
 
 
 def _check_inputs(this: RunState) -> tuple[dict[Interval, PenstockError], list[str]]:
@@ -217,50 +187,77 @@ def _publications(this: RunState) -> dict[str, Publication]:
         "user_metadata": metadata,
     }
     for name, staged in this.staged.items():
-        if staged.quarantine is not None and (staged.rejected or publish.rows_now(staged.quarantine, slices)):
+        if staged.quarantine is None:
+            continue
+        mode = this.spec.job.outputs[name].mode
+        if mode == "merge":
+            # A row that was refused has no key to be merged by: it stays until its own interval is run again.
+            mode = "append_once"
+        if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices):
             result[f"{name}.quarantine"] = Publication(
                 dataset=staged.quarantine,
-                mode="replace_slice",
+                mode=mode,
                 files=staged.rejected,
+                own=_own(this, mode, "accounting", name, "quarantined"),
                 **common,  # type: ignore[arg-type]
             )
     for name, staged in this.staged.items():
+        mode = this.spec.job.outputs[name].mode
         result[name] = Publication(
             dataset=this.spec.outputs[name],
-            mode=this.spec.job.outputs[name].mode,
+            mode=mode,
             files=staged.files,
-            folder_prefix=f"data/{staging.run_folder(this.spec)}-",
-            swap=staged.swap,
+            own=_own(this, mode, "outputs", name, "rows"),
+            merge=staged.merge,
             **common,  # type: ignore[arg-type]
         )
     return result
 
 
-def _still_ours(this: RunState) -> None:
+def _own(this: RunState, mode: WriteMode, *path: str) -> Own | None:
+    """`append_once`: what the ledger knows of rows that the table may hold of these intervals already.
+
+    `path` leads to their number in the document of a run.
+    """
+    if mode != "append_once":
+        return None
+    rows = epoch = 0
+    known = (this.records.get(interval.label) for interval in this.todo)
+    for document in this.ledger.documents(record.done_run_id for record in known if record and record.done_run_id):
+        epoch = max(epoch, document["epoch"])
+        found: Any = document
+        for step in path:
+            found = found.get(step) or {}
+        rows += found or 0
+    return Own(this.spec.job.name, rows, epoch)
+
+
+def _still_ours(this: RunState, name: str) -> None:
     if not this.ledger.holds(this.attempt.epoch):
         raise FencedError(
             f"{this.spec.job.name}: another attempt has taken this run; {this.attempt.batch_id} published no more.",
             hint="Nothing to do: the later attempt's result stands. See: penstock runs",
         )
+    faults.reach(f"committing:{name}")
 
 
 def _prepared(this: RunState, publications: Mapping[str, Publication]) -> Document:
-    outcomes = outcomes_of(this)
+    batch = batch_document(this, "succeeded")
+    outcomes = [outcome for outcome in outcomes_of(this, batch) if outcome.state == "succeeded"]
+    told = {outcome.label for outcome in outcomes}
+    # A run's document is there once: in its outcome, for which its label stands among the batch's.
+    runs = [run["interval"] if run["interval"] in told else run for run in batch["runs"]]
     return {
-        "targets": [{"location": p.dataset.location, "app_id": p.app_id} for p in publications.values()],
-        "outcomes": [vars(outcome) for outcome in outcomes if outcome.state == "succeeded"],
-        "batch": batch_document(this, "succeeded"),
+        "targets": [staging.places(this.spec, this.attempt)[name] for name in publications],
+        "outcomes": [vars(outcome) for outcome in outcomes],
+        "batch": {**batch, "runs": runs},
     }
 
 
 def _close(this: RunState, state: str) -> Document:
     """Step 7: the accounts, the page, the ledger."""
-    document = batch_document(this, state)
-    this.store.write_batch(document)  # type: ignore[arg-type]
-    this.ledger.close(this.attempt.epoch, state, outcomes_of(this), _without_runs(document))  # type: ignore[arg-type]
-    assert this.claim is not None
-    for dead in this.claim.superseded:
-        this.ledger.settle(dead.epoch)
+    document = kept_document(this, state)
+    this.ledger.close(this.attempt.epoch, state, outcomes_of(this, document), _without_runs(document))  # type: ignore[arg-type]
     faults.reach("closed")
     return document
 
@@ -276,18 +273,24 @@ def _fail(this: RunState, error: BaseException) -> Document:
         else "failed"
     )
     failure = card.classify(error, [this.spec.job.transform.__module__, _file_of(this.spec)], command=this.spec.command)
-    for name, place in staging.places(this.spec, this.attempt).items():
-        if name not in this.published:
-            publish.clear(place["root"], place["folder"])
-    document = batch_document(this, state, dict(failure.to_dict()))
-    try:
-        this.store.write_batch(document)  # type: ignore[arg-type]
-    finally:
-        outcomes = outcomes_of(this, state, failure.message)
+    _clear_staged(this)
+    document = kept_document(this, state, dict(failure.to_dict()))
+    outcomes = outcomes_of(this, document, failure.message)
+    # Where the ledger cannot take it either, the claim ends with this process, and the next run clears up.
+    with suppress(PenstockError):
         this.ledger.close(this.attempt.epoch, state, outcomes, _without_runs(document))  # type: ignore[arg-type]
     if isinstance(error, KeyboardInterrupt | SystemExit):
         raise error
     return document
+
+
+def _clear_staged(this: RunState) -> None:
+    """Remove the files that no table has taken; an error, or Ctrl-C, may come after a commit that went through."""
+    for place in staging.places(this.spec, this.attempt).values():
+        with suppress(Exception):
+            # A table that cannot be asked may have them.
+            if not landed(place, this.attempt.epoch):
+                publish.clear(place["root"], place["folder"])
 
 
 def _file_of(spec: Spec) -> str:

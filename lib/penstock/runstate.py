@@ -15,20 +15,25 @@ from penstock.errors import PenstockError
 from penstock.interval import Interval
 from penstock.ledger.model import Attempt, Claim, Ledger, Outcome, SliceRecord, State
 from penstock.report import card
+from penstock.report.steps import of_like_size
 from penstock.report.store import Store
 from penstock.spec import Spec, View
 from penstock.staging import Staged
 from penstock.staging import run_id as run_id_of
-from penstock.storage import stage
 from penstock.storage.publish import Published
 from penstock.storage.stage import slice_text
+from penstock.tally import Tallies, Tally, tallied
 
 Document = dict[str, Any]
 
 
 @dataclass
 class RunState:
-    """What one call of `runner.run` knows as it goes; `records` is what the ledger knew before."""
+    """What one call of `runner.run` knows as it goes.
+
+    `records` is what the ledger knew before; `failed` are the intervals whose inputs cannot be read, and `failure` is
+    what ended the attempt as a whole. `has_page` is False once its page could not be written.
+    """
 
     spec: Spec
     view: View
@@ -40,10 +45,12 @@ class RunState:
     steps: list[dict[str, Any]] = field(default_factory=list)
     claim: Claim | None = None
     failed: dict[Interval, PenstockError] = field(default_factory=dict)
+    failure: Document | None = None
     notes: list[str] = field(default_factory=list)
     todo: tuple[Interval, ...] = ()
     staged: dict[str, Staged] = field(default_factory=dict)
     published: dict[str, Published] = field(default_factory=dict)
+    has_page: bool = True
 
     @cached_property
     def by_label(self) -> dict[str, Interval]:
@@ -57,6 +64,11 @@ class RunState:
         assert self.claim.attempt is not None
         return self.claim.attempt
 
+    @cached_property
+    def earlier(self) -> list[Any]:
+        """The timings of earlier batches of like size."""
+        return list(of_like_size(self.ledger.batches(self.spec.job.name), len(self.spec.intervals)))
+
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """One step: told to the user as it begins, timed for the page."""
@@ -68,11 +80,32 @@ class RunState:
             self.steps.append({"name": name, "seconds": round(time.monotonic() - began, 3)})
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What the documents of all intervals look up: made once a document, since a run may have thousands of them."""
+
+    tallies: dict[str, Tallies]
+    claimed: frozenset[str]
+    done: frozenset[str]
+    todo: frozenset[str]
+
+    @classmethod
+    def of(cls, this: RunState) -> _Facts:
+        claim = this.claim
+        return cls(
+            {name: tallied(this.staged.get(name), this.published.get(name)) for name in this.spec.job.outputs},
+            frozenset(want.label for want in claim.todo) if claim else frozenset(),
+            frozenset(want.label for want in claim.done) if claim else frozenset(),
+            frozenset(interval.label for interval in this.todo),
+        )
+
+
 def batch_document(this: RunState, state: str, failure: Document | None = None) -> Document:
-    """The whole call as one document (`report.record.BatchDoc`)."""
-    spec = this.spec
+    """The whole call as one document (`report.record.BatchDoc`); `failure` is what ended the attempt as a whole."""
+    this.failure = failure or this.failure
+    spec, facts = this.spec, _Facts.of(this)
     ended = datetime.now(UTC)
-    runs = [_run_document(this, interval, state, failure) for interval in spec.intervals]
+    runs = [_run_document(this, facts, interval, state, ended) for interval in spec.intervals]
     states = Counter(run["state"] for run in runs)
     attempt = this.claim.attempt if this.claim else None
     batch_id = attempt.batch_id if attempt else ""
@@ -93,31 +126,49 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
         "ended": ended,
         "seconds": round((ended - this.started).total_seconds(), 3),
         "steps": list(this.steps),
-        "inputs": _inputs(this, todo),
-        "outputs": {name: _output(this, name, None) for name in spec.job.outputs},
-        "accounting": {name: account for name in this.staged if (account := _account(this, name, None))},
-        "quality": _quality(this, None),
-        "failure": failure or _first_failure(this),
+        "inputs": _inputs(this, facts, todo),
+        "outputs": {name: _output(this, name, facts.tallies[name].whole) for name in spec.job.outputs},
+        "accounting": {name: facts.tallies[name].whole.account() for name in _accounted(this)},
+        "quality": _quality(this, {name: facts.tallies[name].whole for name in this.staged}, with_examples=True),
+        "failure": this.failure or next((_failure(this, error) for error in this.failed.values()), None),
         "notes": list(this.notes),
         "runs": runs,
-        "page": str(this.store.batch_page(batch_id)) if batch_id else None,
+        "page": _page(this) if batch_id else None,
         "command": spec.command,
-        "earlier": this.store.earlier(spec.job.name, _earlier_ids(this), intervals=len(spec.intervals))
-        if attempt
-        else [],
+        "earlier": this.earlier if attempt else [],
     }
 
 
-def outcomes_of(this: RunState, state: str = "succeeded", reason: str = "") -> list[Outcome]:
-    """How each interval of the attempt ended, for the ledger."""
+def kept_document(this: RunState, state: str, failure: Document | None = None) -> Document:
+    """The batch document, with its record and its page written.
+
+    A page that cannot be written is no reason to call a run failed whose tables are published, nor to hide why one
+    failed: it is noted, and there is none.
+    """
+    document = batch_document(this, state, failure)
+    try:
+        this.store.write_batch(document)  # type: ignore[arg-type]
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is about the page
+        this.has_page = False
+        this.notes.append(f"The run's page could not be written: {error}")
+        return batch_document(this, state)
+    return document
+
+
+def _page(this: RunState) -> str | None:
+    return str(this.store.batch_page(this.attempt.batch_id)) if this.has_page else None
+
+
+def outcomes_of(this: RunState, batch: Document, reason: str = "") -> list[Outcome]:
+    """How each interval of the attempt ended, for the ledger, by the document of its batch."""
     outcomes = []
     assert this.claim is not None
     wants = {want.label: want for want in this.claim.todo}
+    documents = {run["interval"]: run for run in batch["runs"]}
     for interval in (*this.todo, *this.failed):
-        want = wants[interval.label]
+        want, document = wants[interval.label], documents[interval.label]
         error = this.failed.get(interval)
-        own: State = "failed" if error else state  # type: ignore[assignment]
-        document = _run_document(this, interval, own, None if error is None else _failure(this, error))
+        own: State = document["state"]
         rows = sum(out["rows"] for out in document["outputs"].values()) if own == "succeeded" else None
         outcomes.append(
             Outcome(
@@ -134,20 +185,23 @@ def outcomes_of(this: RunState, state: str = "succeeded", reason: str = "") -> l
     return outcomes
 
 
-def _run_document(this: RunState, interval: Interval, state: str, failure: Document | None) -> Document:
+def _run_document(this: RunState, facts: _Facts, interval: Interval, state: str, now: datetime) -> Document:
     spec = this.spec
     attempt = this.claim.attempt if this.claim else None
     record = this.records.get(interval.label)
-    own, reason = _state_of(this, interval, state)
+    own, reason = _state_of(this, facts, interval, state)
     ran = own != "skipped"
     epoch = attempt.epoch if attempt and ran else record.done_epoch if record else None
-    error = this.failed.get(interval)
     run_id = run_id_of(spec, interval, epoch) if ran and epoch else (record.done_run_id if record else None)
-    if own == "succeeded":
-        failure = None
-    elif error is not None:
-        failure = _failure(this, error)
-    text = slice_text(interval.slice_value)
+    error = this.failed.get(interval)
+    failure = None if own in ("succeeded", "skipped") else this.failure if error is None else _failure(this, error)
+    tallies = {
+        name: _share(this, facts, name, interval) if own == "succeeded" else Tally() for name in spec.job.outputs
+    }
+    kept = _accounted(this) if own == "succeeded" else []
+    accounts = {name: facts.tallies[name].of(slice_text(interval.slice_value)) for name in kept}
+    if spec.job.unit == "all":
+        accounts = {name: facts.tallies[name].whole for name in kept}
     return {
         "run_id": run_id,
         "run_key": spec.run_key(interval),
@@ -161,34 +215,30 @@ def _run_document(this: RunState, interval: Interval, state: str, failure: Docum
         "params": spec.params.model_dump(mode="json"),
         "code_version": spec.code_version,
         "started": this.started,
-        "seconds": round((datetime.now(UTC) - this.started).total_seconds(), 3),
-        "inputs": _inputs(this, (interval,)),
-        "outputs": {name: _output(this, name, text if own == "succeeded" else _NOTHING) for name in spec.job.outputs},
-        "accounting": {
-            name: account for name in this.staged if own == "succeeded" and (account := _account(this, name, text))
-        },
-        "quality": _quality(this, text) if own == "succeeded" else {},
+        "ended": now,
+        "seconds": round((now - this.started).total_seconds(), 3),
+        "inputs": _inputs(this, facts, (interval,)),
+        "outputs": {name: _output(this, name, tally) for name, tally in tallies.items()},
+        "accounting": {name: tally.account() for name, tally in accounts.items()},
+        "quality": _quality(this, accounts, with_examples=False),
         "failure": failure,
-        "page": str(this.store.batch_page(attempt.batch_id)) if attempt and ran else None,
+        "page": _page(this) if attempt and ran else None,
         "command": spec.command,
     }
 
 
-_NOTHING = "\0nothing"
-
-
-def _state_of(this: RunState, interval: Interval, state: str) -> tuple[str, str | None]:
+def _state_of(this: RunState, facts: _Facts, interval: Interval, state: str) -> tuple[str, str | None]:
+    label = interval.label
     if interval in this.failed:
         return "failed", this.failed[interval].message
-    if this.claim is None or interval.label not in {w.label for w in (*this.claim.todo, *this.claim.done)}:
-        return "skipped", "no input"
-    if interval.label in {w.label for w in this.claim.done}:
+    if label in facts.done:
         return "skipped", "done already"
-    if this.todo and interval not in this.todo:
+    if label not in facts.claimed:
+        return "skipped", "no input"
+    if (this.todo and label not in facts.todo) or (state == "succeeded" and not this.todo):
         return "skipped", "adopted: an attempt that died had done it"
-    if state == "succeeded" and not this.todo:
-        return "skipped", "adopted: an attempt that died had done it"
-    return ("succeeded", None) if state == "failed" and interval in this.todo and this.published else (state, None)
+    # An attempt that failed for some of its intervals has done the others.
+    return ("succeeded", None) if state == "failed" and this.failure is None else (state, None)
 
 
 def _reason(runs: list[Document]) -> str | None:
@@ -200,11 +250,20 @@ def _failure(this: RunState, error: PenstockError) -> Document:
     return dict(card.classify(error, [], command=this.spec.command).to_dict())
 
 
-def _first_failure(this: RunState) -> Document | None:
-    return next((_failure(this, error) for error in this.failed.values()), None)
+def _accounted(this: RunState) -> list[str]:
+    """The outputs whose rows are accounted for."""
+    return [name for name, staged in this.staged.items() if staged.read is not None]
 
 
-def _inputs(this: RunState, intervals: tuple[Interval, ...]) -> Document:
+def _share(this: RunState, facts: _Facts, name: str, interval: Interval) -> Tally:
+    """What an interval wrote to an output; all of it, where the output's rows are not kept apart."""
+    tallies = facts.tallies[name]
+    apart = this.spec.outputs[name].slice is not None or this.spec.job.outputs[name].mode == "append_once"
+    sliced = apart and this.spec.job.unit != "all"
+    return tallies.of(slice_text(interval.slice_value)) if sliced else tallies.whole
+
+
+def _inputs(this: RunState, facts: _Facts, intervals: tuple[Interval, ...]) -> Document:
     result = {}
     for name, given in this.spec.job.inputs.items():
         snapshot = this.view.snapshots[name]
@@ -212,10 +271,10 @@ def _inputs(this: RunState, intervals: tuple[Interval, ...]) -> Document:
         portions = [p for interval in wanted if (p := snapshot.portion(interval, given.span))]
         rows = [p.rows for p in portions]
         known = None if any(n is None for n in rows) else sum(n for n in rows if n is not None)
-        counted = [s for s in this.staged.values() if s.source == name and s.read is not None]
+        counted = next((out for out in _accounted(this) if this.staged[out].source == name), None)
         if counted and given.span == "interval":
             texts = {slice_text(interval.slice_value) for interval in intervals}
-            known = sum(n for (value, *_), n in counted[0].counts.items() if value in texts)
+            known = sum(facts.tallies[counted].of(text).read for text in texts)
         result[name] = {
             "dataset": given.dataset,
             "rows": known,
@@ -227,64 +286,30 @@ def _inputs(this: RunState, intervals: tuple[Interval, ...]) -> Document:
     return result
 
 
-def _output(this: RunState, name: str, text: str | None) -> Document:
-    """One output; of one slice where `text` is given (None: the whole batch)."""
-    dataset, declared = this.spec.outputs[name], this.spec.job.outputs[name]
-    staged, published = this.staged.get(name), this.published.get(name)
-    whole = text is None or dataset.slice is None
-    files = [f for f in staged.files if whole or f.slice == text] if staged and text != _NOTHING else []
-    replaced = published.replaced_rows if published and text != _NOTHING else {}
+def _output(this: RunState, name: str, tally: Tally) -> Document:
+    dataset, declared, published = this.spec.outputs[name], this.spec.job.outputs[name], this.published.get(name)
     return {
         "dataset": declared.dataset,
         "format": dataset.format,
         "path": dataset.location,
         "mode": declared.mode,
-        "rows": sum(file.rows for file in files),
-        "replaced_rows": sum(n for value, n in replaced.items() if whole or value == text),
-        "files": len(files),
-        "bytes": sum(file.bytes for file in files),
+        "rows": tally.rows,
+        "replaced_rows": tally.replaced_rows,
+        "files": tally.files,
+        "bytes": tally.bytes,
         "version": published.version if published else None,
     }
 
 
-def _account(this: RunState, name: str, text: str | None) -> Document | None:
-    staged = this.staged[name]
-    if staged.read is None:
-        return None
-    by: Counter[int] = Counter()
-    dropped: Counter[str] = Counter()
-    for (value, _, disposition, reason), n in staged.counts.items():
-        if text is not None and value != text and this.spec.job.unit != "all":
-            continue
-        by[disposition] += n
-        if disposition == stage.DROPPED:
-            dropped[reason or ""] += n
-    return {
-        "read": sum(by.values()),
-        "accepted": by[stage.ACCEPTED],
-        "quarantined": by[stage.QUARANTINED],
-        "dropped": dict(dropped),
-        "duplicates": by[stage.DUPLICATE],
-    }
-
-
-def _quality(this: RunState, text: str | None) -> Document:
+def _quality(this: RunState, tallies: dict[str, Tally], *, with_examples: bool) -> Document:
     quarantines = {}
-    for name, staged in this.staged.items():
-        if staged.quarantine is None:
-            continue
-        reasons: Counter[str] = Counter()
-        for (value, rule), n in staged.reasons.items():
-            if text is None or value == text:
-                reasons[rule] += n
-        quarantines[name] = {
-            "dataset": this.spec.job.outputs[name].dataset,
-            "path": staged.quarantine.location,
-            "reasons": dict(reasons),
-            "examples": list(staged.examples) if text is None else [],
-        }
+    for name, tally in tallies.items():
+        staged = this.staged[name]
+        if staged.quarantine is not None:
+            quarantines[name] = {
+                "dataset": this.spec.job.outputs[name].dataset,
+                "path": staged.quarantine.location,
+                "reasons": dict(tally.rules),
+                "examples": list(staged.examples) if with_examples else [],
+            }
     return {"quarantine": quarantines} if quarantines else {}
-
-
-def _earlier_ids(this: RunState) -> list[str]:
-    return [doc["batch_id"] for doc in this.ledger.batches(this.spec.job.name)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from penstock.config import Config, Dataset
 from penstock.errors import UsageError
-from penstock.interval import Interval, between
+from penstock.interval import Interval, Unit, between
 from penstock.job import Job, Params
 from penstock.ledger.model import Want
 from penstock.storage import snapshot
@@ -25,7 +27,10 @@ _KEY_LENGTH = 16
 
 @dataclass(frozen=True)
 class Spec:
-    """What a run is about to do; its hash, interval by interval, is the run key."""
+    """What a run is about to do; its hash, interval by interval, is the run key.
+
+    `seen` holds what the inputs were found to be already, for a batch of something bigger that looked at them once.
+    """
 
     job: Job
     intervals: tuple[Interval, ...]
@@ -36,6 +41,7 @@ class Spec:
     inputs: Mapping[str, Dataset]
     outputs: Mapping[str, Dataset]
     command: str = ""
+    seen: Mapping[str, Snapshot] | None = field(default=None, compare=False, repr=False)
 
     def run_key(self, interval: Interval) -> str:
         """The hash of job, interval, parameters and code version."""
@@ -90,6 +96,10 @@ class View:
         portions = self.portions(interval)
         return [name for name, given in self.spec.job.inputs.items() if not given.optional and portions[name] is None]
 
+    def is_table(self, names: Sequence[str]) -> bool:
+        """Whether the inputs of these names are tables: of one that was read and is empty now, a run reads nothing."""
+        return all(self.spec.inputs[name].format == "delta" for name in names)
+
     def want(self, interval: Interval) -> Want:
         """The interval with its run key and the fingerprint of all that it would read."""
         digest = hashlib.sha256()
@@ -140,52 +150,114 @@ def resolve(
     )
 
 
-_EXAMPLES = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}
+_EXAMPLES: dict[Unit, str] = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}
 
 
 def look(spec: Spec) -> View:
-    """Look at the inputs; Spark is not needed for it.
+    """Look at the inputs, unless that was done already; Spark is not needed for it.
 
     Raises:
         PermissionDeniedError: A folder cannot be listed.
         ConfigurationError: Files cannot be shared out among intervals.
     """
-    asked = spec.intervals
-    return View(
-        spec,
-        {name: snapshot.take(dataset, spec.job.unit, spec.timezone, asked) for name, dataset in spec.inputs.items()},
-    )
+    if spec.seen is not None:
+        return View(spec, spec.seen)
+    unit, asked = spec.job.unit, spec.intervals
+    seen = {name: snapshot.take(dataset, unit, spec.timezone, asked) for name, dataset in spec.inputs.items()}
+    return View(spec, seen)
 
 
 def asked_intervals(
     job: Job, tz: str, *, interval: str | None, first: str | None, last: str | None
 ) -> tuple[Interval, ...]:
-    """The intervals that a command names.
+    """The intervals of a job that a command names.
 
     Raises:
         UsageError: Neither an interval nor a range is given, or both are, or one does not fit the job.
     """
-    if job.unit == "all":
-        if first or last or interval not in (None, "all"):
-            raise UsageError(f"{job.name} works on all data at once.", hint="Give --interval all, or nothing.")
+    if job.unit == "all" and not (interval or first or last):
         return (Interval.all(),)
+    if job.unit == "all" and (first or last or interval != "all"):
+        raise UsageError(f"{job.name} works on all data at once.", hint="Give --interval all, or nothing.")
+    return tuple(between(*asked_span(tz, interval=interval, first=first, last=last, unit=job.unit)))
+
+
+def asked_span(
+    tz: str, *, interval: str | None, first: str | None, last: str | None, unit: Unit | None = None
+) -> tuple[Interval, Interval]:
+    """The first and the last interval that a command names.
+
+    Args:
+        tz: The time zone whose calendar is meant.
+        interval: `--interval`.
+        first: `--from`.
+        last: `--to`.
+        unit: What they must be; None where any unit will do.
+
+    Raises:
+        UsageError: Neither an interval nor a range is given, or both are, or they do not fit.
+    """
+    example = _EXAMPLES[unit or "day"]
     if interval and (first or last):
         raise UsageError("--interval and --from/--to exclude each other.", hint="Give one of them.")
     if interval:
-        return (Interval.parse(interval, tz, job.unit),)
+        only = Interval.parse(interval, tz, unit)
+        return only, only
     if first and last:
-        return tuple(between(Interval.parse(first, tz, job.unit), Interval.parse(last, tz, job.unit)))
-    raise UsageError(
-        f"{job.name} needs an interval.",
-        hint=f"Give --interval {_EXAMPLES[job.unit]}, or a range with --from and --to.",
-    )
+        ends = Interval.parse(first, tz, unit), Interval.parse(last, tz, unit)
+        between(*ends)
+        return ends
+    if first or last:
+        raise UsageError(f"{'--from needs --to' if first else '--to needs --from'}.", hint="A range has both ends.")
+    raise UsageError("Which data time?", hint=f"Give --interval {example}, or a range with --from and --to.")
 
 
 def code_version(job: Job) -> str:
-    """The version of a job's code: its distribution's and a hash of its module's source.
+    """The version of a job's code: Penstock's, and a hash of its module and of all in its package that this imports.
 
     The hash makes a job that was edited in place another one, without a release.
     """
     source = inspect.getsourcefile(job.transform)
-    text = Path(source).read_bytes() if source and Path(source).exists() else b""
-    return f"{metadata.version('penstock')}+{hashlib.sha256(text).hexdigest()[:8]}"
+    return f"{metadata.version('penstock')}+{_hash_of(source, job.transform.__module__) if source else 'unknown'}"
+
+
+@lru_cache(maxsize=256)
+def _hash_of(source: str, module: str) -> str:
+    """A hash of the sources behind a module, the same wherever the package is installed.
+
+    Computed once a process: what is running is what was loaded, whatever becomes of the file.
+    """
+    package = module.partition(".")[0]
+    found = {module: Path(source).read_bytes() if Path(source).is_file() else b""}
+    todo = [module]
+    while todo:
+        at = todo.pop()
+        for name in _imported(at, found[at]):
+            if name not in found and name.partition(".")[0] == package and (text := _source_of(name)) is not None:
+                found[name] = text
+                todo.append(name)
+    digest = hashlib.sha256()
+    for _, text in sorted(found.items()):
+        digest.update(text)
+    return digest.hexdigest()[:8]
+
+
+def _imported(module: str, source: bytes) -> Iterator[str]:
+    """The modules that a module may import; `from a import b` may mean `a` or `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            name = ".".join([*above, *([node.module] if node.module else [])])
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def _source_of(module: str) -> bytes | None:
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    path = Path(spec.origin) if spec is not None and spec.origin else None
+    return path.read_bytes() if path is not None and path.suffix == ".py" and path.is_file() else None

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.config import Dataset
-from penstock.errors import AccountingError, SchemaError
+from penstock.errors import AccountingError, ConfigurationError, SchemaError
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
 from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
 from penstock.spec import Spec, View
-from penstock.storage import merge, read, stage
+from penstock.storage import merge, names, read, stage
+from penstock.storage.formats import delta
 from penstock.storage.formats.delta import StagedFile
+from penstock.storage.publish import Swap
 from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
 
@@ -50,7 +52,7 @@ class Staged:
         source: The input whose rows are accounted for.
         reasons: Rejected rows by (slice, rule).
         examples: A few rejected rows.
-        swap: `merge`: the live files whose rows the staged ones take over.
+        merge: `merge`: what the rows take the place of, and how to find it again when the table has moved.
     """
 
     files: tuple[StagedFile, ...]
@@ -61,18 +63,12 @@ class Staged:
     source: str | None
     reasons: Mapping[tuple[str | None, str], int]
     examples: tuple[dict[str, Any], ...]
-    swap: frozenset[str] | None = None
+    merge: tuple[Swap, Callable[[], Swap]] | None = None
 
 
 def app_id(spec: Spec) -> str:
     """The name under which an output table remembers the epoch of this batch's latest commit."""
     return f"penstock/{spec.job.name}/{spec.batch_key}"
-
-
-def run_folder(spec: Spec) -> str:
-    """The beginning of every folder that attempts at the same intervals stage into (`append_once` swaps by it)."""
-    labels = "\n".join(interval.label for interval in spec.intervals)
-    return f"{spec.job.name}-{hashlib.sha256(labels.encode()).hexdigest()[:12]}"
 
 
 def targets(spec: Spec) -> list[Dataset]:
@@ -84,7 +80,7 @@ def targets(spec: Spec) -> list[Dataset]:
 
 def places(spec: Spec, attempt: Attempt) -> dict[str, dict[str, str]]:
     """Where an attempt stages each output and each quarantine: root, folder below it, and the table's app id."""
-    folder = f"data/{run_folder(spec)}-{attempt.epoch}"
+    folder = names.folder(spec.job.name, (interval.label for interval in spec.intervals), attempt.epoch)
     result = {}
     for name, output in spec.job.outputs.items():
         root = spec.outputs[name].location
@@ -104,16 +100,15 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     for name, given in spec.job.inputs.items():
         snapshot = view.snapshots[name]
         if isinstance(snapshot, TableSnapshot):
-            frame = read.table(spark, snapshot, todo, given.span)
-            if name in kept:
-                frame = read.with_table_origin(frame, snapshot.dataset)
-            files: tuple[SourceFile, ...] = ()
+            frame, files = read.table(spark, snapshot, todo, given.span), tuple[SourceFile, ...]()
         elif any(snapshot.portion(interval, given.span) for interval in todo):
             frame, files = read.raw(spark, snapshot, todo, given.span)
         else:
             frame, files = read.empty(spark, snapshot.dataset), ()
         observed = None
         if name in kept:
+            if not files:
+                frame = read.with_origin(frame, snapshot)
             observed = Observation(f"read {name} {uuid.uuid4().hex}")
             frame = frame.observe(observed, F.count(F.lit(1)).alias("rows"))
         result[name] = InputFrame(frame, files, observed)
@@ -169,7 +164,11 @@ def stage_output(
     source = spec.inputs[output.rows_of] if output.rows_of else None
     text = source is not None and source.format in _TEXT_FORMATS
     candidates = gate.candidates(frame, dataset, spec.job.name, preserving=output.rows_of is not None, from_text=text)
-    plan = _plan(dataset, place[name]["folder"], beside)
+    apart = output.mode == "append_once"
+    if apart and dataset.slice is None and given is None:
+        # `check_outputs` has made sure that there is one.
+        candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
+    plan = _plan(dataset, place[name]["folder"], beside, apart=apart)
     result = [row.asDict() for row in candidates.mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
     found = _files(result, "quarantine")
@@ -177,7 +176,9 @@ def stage_output(
     reasons = _reasons(result)
     _check_slices(spec, name, files, todo)
     read_rows = None
-    if given is not None and given.observed is not None:
+    if given is None:
+        _check_promises(spec, name, counts)
+    elif given.observed is not None:
         read_rows = int(given.observed.get["rows"])
         _check_sums(spec, read_rows, counts)
     rejected: tuple[StagedFile, ...] = ()
@@ -189,11 +190,43 @@ def stage_output(
         rejected, examples = _quarantine(spark, spec, attempt, found, given, source, beside, todo)
     swap = None
     if output.mode == "merge":
-        files, swap = merge.rewrite(spark, dataset, files, plan)
+        again = partial(merge.rewrite, spark, dataset, files, plan)
+        swap = again(), again
     return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, swap)
 
 
-def _plan(dataset: Dataset, folder: str, beside: Dataset | None) -> StagePlan:
+def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
+    """Hold outputs to what their tables can take, before Spark starts.
+
+    Raises:
+        ConfigurationError: The job's intervals are no slices of an output, a key to merge by is missing, or rows to be
+            appended once could not be told from those of other intervals.
+        SchemaError: A table has other columns than the catalog says.
+    """
+    job = spec.job
+    for name, output in job.outputs.items():
+        dataset = spec.outputs[name]
+        if dataset.slice is not None and job.unit not in ("all", dataset.slice.unit):
+            raise ConfigurationError(
+                f"{job.name} works by {job.unit}, and {dataset.name} is sliced by {dataset.slice.unit}: "
+                "an interval owns no slice.",
+                hint=f"Make it a job by {dataset.slice.unit}, or slice the dataset by {job.unit}.",
+            )
+        if output.mode == "merge" and not dataset.key:
+            raise ConfigurationError(
+                f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
+            )
+        if output.mode == "append_once" and dataset.slice is None and output.rows_of is None and len(todo) > 1:
+            raise ConfigurationError(
+                f"{job.name}: {dataset.name} is not sliced and its rows are no rows of an input, so those of "
+                f"{len(todo)} intervals cannot be told apart, as append_once must.",
+                hint="Declare batch=1 for the job, or slice the dataset.",
+            )
+    for dataset in targets(spec):
+        delta.check(dataset)
+
+
+def _plan(dataset: Dataset, folder: str, beside: Dataset | None, *, apart: bool) -> StagePlan:
     sliced = dataset.slice.column if dataset.slice else None
     return StagePlan(
         root=dataset.location,
@@ -201,7 +234,7 @@ def _plan(dataset: Dataset, folder: str, beside: Dataset | None) -> StagePlan:
         quarantine_root=beside.location if beside else None,
         columns=tuple(name for name in dataset.column_names if name != sliced),
         file_bytes=dataset.target_file_mb * 1024 * 1024,
-        partitioned=sliced is not None,
+        by_slice=sliced is not None or apart,
     )
 
 
@@ -227,13 +260,28 @@ def _reasons(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, str]
 
 
 def _check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Sequence[Interval]) -> None:
-    if spec.outputs[name].slice is None:
+    if spec.outputs[name].slice is None or spec.job.unit == "all":
         return
     legal = set(slice_texts(todo))
     if outside := sorted({str(file.slice) for file in files if file.slice not in legal}):
         raise SchemaError(
             f"{spec.job.name}: {name} has rows of {', '.join(outside[:5])}, outside of the intervals of this run.",
             hint=f"The transform must give {spec.outputs[name].slice.column} the value of the run's slices.",  # type: ignore[union-attr]
+        )
+
+
+def _check_promises(
+    spec: Spec, name: str, counts: Mapping[tuple[str | None, int | None, int, str | None], int]
+) -> None:
+    """Rows that no input row stands for have no quarantine: a null where none may be is the job's fault."""
+    if broken := sum(n for (_, _, disposition, _), n in counts.items() if disposition == stage.QUARANTINED):
+        dataset = spec.outputs[name]
+        sliced = {dataset.slice.column} if dataset.slice else set()
+        columns = sorted({c.name for c in dataset.columns if not c.nullable} | sliced)
+        raise SchemaError(
+            f"{spec.job.name}: {broken:,} rows of {name} have a null in one of the columns that forbid it "
+            f"({', '.join(columns)}). Nothing was published.",
+            hint="Give them a value in the transform, or declare the column nullable.",
         )
 
 
@@ -283,7 +331,7 @@ def _quarantine(
         code_version=spec.code_version,
     )
     folder = f"{places(spec, attempt)[next(iter(spec.job.outputs))]['folder']}"
-    plan = _plan(beside, folder, None)
+    plan = _plan(beside, folder, None, apart=True)
     result = [row.asDict() for row in frame.mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
     staged_rows, found_rows = sum(f.rows for f in files), sum(f.rows for f in found)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.config import Config
 from penstock.interval import Interval, between
 from penstock.job import Job
-from penstock.ledger.model import Record, SliceRecord
+from penstock.ledger.model import Attempt, Record, SliceRecord
 from penstock.spec import View, look, resolve
+from penstock.storage.snapshot import RawSnapshot
 
 IntervalState = Literal["done", "missing", "stale", "failed", "refused", "running", "no input", "input gone"]
 
@@ -68,7 +69,8 @@ def status(job: Job, config: Config, ledger: Record, intervals: Sequence[Interva
     if intervals is None:
         intervals = _all(job, view, records, config.settings.timezone)
         view = View(resolve(job, intervals, config, {}, nightly=True), view.snapshots)
-    return JobStatus(job, tuple(_state(view, interval, records.get(interval.label)) for interval in intervals), view)
+    living = ledger.living(job.name)
+    return JobStatus(job, tuple(_state(view, each, records.get(each.label), living) for each in intervals), view)
 
 
 def _all(job: Job, view: View, records: dict[str, SliceRecord], tz: str) -> list[Interval]:
@@ -81,26 +83,40 @@ def _all(job: Job, view: View, records: dict[str, SliceRecord], tz: str) -> list
     return between(ordered[0], ordered[-1])
 
 
-def _state(  # noqa: PLR0911 - a list of cases, each ended where it is decided
-    view: View, interval: Interval, record: SliceRecord | None
-) -> IntervalStatus:
+def _state(view: View, interval: Interval, record: SliceRecord | None, living: Mapping[int, Attempt]) -> IntervalStatus:
+    if record is not None and record.state == "running" and record.epoch in living:
+        owner = living[record.epoch].owner
+        return IntervalStatus(interval, "running", f"by process {owner.pid} on {owner.host}")
     missing = view.missing(interval)
-    done = record is not None and record.done_key is not None
-    if missing and not done:
-        return IntervalStatus(interval, "no input", ", ".join(missing))
-    if missing and any(view.spec.inputs[name].format != "delta" for name in missing):
-        return IntervalStatus(interval, "input gone", ", ".join(missing))
+    if record is None or record.done_key is None:
+        if missing:
+            return IntervalStatus(interval, "no input", ", ".join(missing))
+    elif missing and not view.is_table(missing):
+        return _without_input(view, interval, missing)
+    return IntervalStatus(interval, *_with_input(view, interval, record))
+
+
+def _with_input(view: View, interval: Interval, record: SliceRecord | None) -> tuple[IntervalState, str]:
+    """State and cause of an interval that could be run now."""
     if record is None:
-        return IntervalStatus(interval, "missing")
-    if record.state == "running":
-        return IntervalStatus(interval, "running", record.run_id)
+        return "missing", ""
     want = view.want(interval)
-    if done and record.done_fingerprint != want.fingerprint:
-        return IntervalStatus(interval, "stale", "input changed since")
-    if done and record.done_key != want.run_key:
-        return IntervalStatus(interval, "stale", "code or parameters changed since")
+    died = record.state == "running"
+    if not died and (record.done_key, record.done_fingerprint) == (want.run_key, want.fingerprint):
+        # Also where a later attempt failed: it has published nothing.
+        return "done", ""
+    if died or record.state in ("failed", "fenced"):
+        return "failed", "the process died" if died else record.reason
     if record.state == "refused":
-        return IntervalStatus(interval, "refused", record.reason)
-    if record.state in ("failed", "fenced"):
-        return IntervalStatus(interval, "failed", record.reason)
-    return IntervalStatus(interval, "done")
+        return "refused", record.reason
+    what = "input" if record.done_fingerprint != want.fingerprint else "code or parameters"
+    return ("missing", "") if record.done_key is None else ("stale", f"{what} changed since")
+
+
+def _without_input(view: View, interval: Interval, missing: Sequence[str]) -> IntervalStatus:
+    """An interval that was done, and of whose input nothing is found: its rows stay in the table."""
+    for name in missing:
+        seen = view.snapshots[name]
+        if isinstance(seen, RawSnapshot) and seen.undated and not seen.by_interval:
+            return IntervalStatus(interval, "done", f"the files of {name} carry no date")
+    return IntervalStatus(interval, "input gone", ", ".join(missing))

@@ -36,6 +36,12 @@ class Shop:
         preserving: Whether the job accounts for every row.
         unit: The job's unit, where it is not that of the slices.
         timezone: Of the environment.
+        warehouse: The name of the warehouse's folder.
+        body: Of the transform, whose argument is `orders`.
+        name: Of the job.
+        source: How the raw files are written, as the catalog says it.
+        extra: More datasets for the catalog.
+        done: The documents of all runs so far.
     """
 
     folder: Path
@@ -47,8 +53,10 @@ class Shop:
     preserving: bool = True
     unit: str = ""
     timezone: str = "UTC"
+    warehouse: str = "warehouse"
     body: str = "return orders"
     name: str = "shop_orders"
+    source: str = "format: csv"
     extra: str = ""
     done: list[dict[str, Any]] = field(default_factory=list)
 
@@ -60,7 +68,7 @@ class Shop:
     @property
     def table(self) -> str:
         """Where the table is."""
-        return str(self.folder / "warehouse" / "orders")
+        return str(self.folder / self.warehouse / "orders")
 
     def give(self, name: str, *rows: Sequence[object]) -> Path:
         """Write a raw file; its rows have the values of `columns` in order, None is empty."""
@@ -79,14 +87,14 @@ class Shop:
         columns = "\n".join(f'    - {{name: {c.split()[0]}, type: "{c.split(maxsplit=1)[1]}"}}' for c in self.columns)
         cut = f"slice: {{column: {names[0]}, unit: {self.sliced}}}" if self.sliced else ""
         (place / "shop.yaml").write_text(
-            f"shop.raw:\n  format: csv\n  location: ${{data}}/shop\n  columns:\n{columns}\n"
+            f"shop.raw:\n  {self.source}\n  location: ${{data}}/shop\n  columns:\n{columns}\n"
             f"shop.orders:\n  format: delta\n  location: ${{warehouse}}/orders\n  {cut}\n"
             f"  key: [{', '.join(self.key)}]\n  columns:\n{columns}\n" + textwrap.dedent(self.extra)
         )
         return load(
             conf=[self.folder / "conf"],
             data=self.folder / "data",
-            warehouse=self.folder / "warehouse",
+            warehouse=self.folder / self.warehouse,
             environ={"PENSTOCK__TIMEZONE": self.timezone},
         )
 

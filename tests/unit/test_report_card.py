@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -344,3 +345,9 @@ def test_a_missing_input_advises_the_plan() -> None:
     error = FileNotFoundError(errno.ENOENT, "No such file", "/data/x.csv")
     assert classify(error, [], command="penstock run x --interval all").next.endswith("penstock plan x --interval all")
     assert classify(error, []).next == "See which paths are looked at."
+
+
+@pytest.mark.timeout(60)
+def test_an_error_that_quotes_ten_megabytes_does_not_hang() -> None:
+    failure = classify(pa.ArrowInvalid(f"Malformed record: {'x' * 10_000_000}"), [])
+    assert len(failure.message) < 1_000

@@ -37,14 +37,40 @@ def test_a_range_says_how_many_intervals() -> None:
     assert "failed" in out.getvalue()
 
 
+def test_a_batch_fits_a_narrow_terminal() -> None:
+    document = DOCUMENTS.single_run()
+    for out in document["outputs"].values():
+        out["dataset"] = "a.dataset_whose_name_takes_half_of_the_line"
+    console, out = printed(80)
+    batch_summary(console, document)
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert ["output", "a.dataset_whose_name_takes_half_of_the_line"] in lines
+    assert ["quarantined", "7"] in lines
+
+
+def test_an_output_without_accounts_has_no_columns_for_them() -> None:
+    console, out = printed(80)
+    batch_summary(console, {**DOCUMENTS.single_run(), "accounting": {}})
+    assert out.getvalue().splitlines()[1].split() == ["output", "written", "replaced"]
+
+
 def test_a_night_is_summed_up_with_reasons() -> None:
     console, out = printed(160)
     night_summary(console, {**DOCUMENTS.night(), "page": "/w/night.html"})
     text = out.getvalue()
     lines = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert lines["retail_lines"] == ["retail_lines", "succeeded", "1", "3,108", "3,068", "7", "26.5", "s"]
-    assert lines["retail_segments"][1:] == ["skipped", *["–"] * 5, "retail_customers", "failed"]
+    assert lines["retail_segments"][1:] == ["skipped", *["–"] * 5]
+    assert "retail_segments: retail_customers failed" in text
     assert "cannot be resolved" in text
+
+
+def test_a_night_fits_a_narrow_terminal() -> None:
+    console, out = printed(80)
+    night_summary(console, {**DOCUMENTS.night(), "page": "/w/night.html"})
+    text = out.getvalue()
+    assert "…" not in text.split("retail_segments:")[0]
+    assert {"intervals", "quarantined", "time"} <= set(text.split())
 
 
 def test_progress_without_a_terminal_is_plain_lines() -> None:

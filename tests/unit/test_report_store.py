@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from penstock.errors import ConfigurationError, UsageError
+from penstock.report.steps import of_like_size
 from penstock.report.store import Store
 
 DOCUMENTS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_report_documents.py"))))
@@ -44,35 +45,25 @@ def test_a_night_links_to_its_runs_by_relative_paths(tmp_path: Path) -> None:
     read = store.read_night(doc["night_id"])
     assert read is not None
     assert read["jobs"][0]["page"] == doc["jobs"][0]["page"], "the record keeps the full path"
+    batches = [job["batch"] for job in read["jobs"] if job["batch"]]
+    assert batches
+    assert not any("runs" in batch for batch in batches), "they are in the records of the batches"
+    assert doc["jobs"][0]["batch"]["runs"], "the document in hand keeps them"
 
 
-def test_earlier_timings_are_of_the_same_job_and_of_like_size(tmp_path: Path) -> None:
-    store = Store.of(str(tmp_path))
-    ids = []
-    for number in range(14):
-        doc = DOCUMENTS.single_run() if number != 3 else DOCUMENTS.range_run(40)
-        doc |= {
-            "batch_id": f"b{number:02}",
-            "seconds": float(number),
-            "state": "failed" if number == 5 else "succeeded",
-        }
-        doc["job"] = "other" if number == 7 else "retail_lines"
-        store.write_batch(doc)
-        ids.append(doc["batch_id"])
-    newest_first = [*reversed(ids), "gone"]
-    found = store.earlier("retail_lines", newest_first, intervals=1)
-    assert [run["batch_id"] for run in found] == ["b13", "b12", "b11", "b10", "b09", "b08", "b06", "b04", "b02", "b01"]
-    assert found[0]["seconds"] == 13.0
-    assert found[0]["steps"][0]["name"] == "session"
-    assert [run["batch_id"] for run in store.earlier("retail_lines", newest_first, intervals=50)] == ["b03"]
+def test_timings_are_of_batches_of_like_size() -> None:
+    batches = [{**DOCUMENTS.single_run(), "batch_id": f"b{n}", "intervals": n} for n in (1, 10, 20, 40, 41, 80)]
+    assert [found["batch_id"] for found in of_like_size(batches, 20)] == ["b10", "b20", "b40"]
+    assert of_like_size(batches, 1)[0]["steps"][0]["name"] == "session"
+    assert "runs" not in of_like_size(batches, 1)[0]
 
 
-def test_a_damaged_record_is_passed_over(tmp_path: Path) -> None:
+def test_a_damaged_record_is_none(tmp_path: Path) -> None:
     store = Store.of(str(tmp_path))
     store.write_batch(DOCUMENTS.single_run())
     (name,) = store.batch_ids()
     (store.batch_folder(name) / "run.json").write_text('{"job": "retail')
-    assert store.earlier("retail_lines", [name]) == []
+    assert store.read_batch(name) is None
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a\0b", ".hidden"])

@@ -15,17 +15,25 @@ from penstock.errors import UsageError
 if TYPE_CHECKING:
     from penstock.config import Config
 
+JobName = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's name, as `penstock jobs` lists them, or path/to/job.py:NAME.")
+]
+OptionalJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job; all of the nightly without it.")]
 Env = Annotated[str, typer.Option("--env", metavar="NAME", help="The environment: a folder of conf/.")]
 Conf = Annotated[
-    list[Path] | None, typer.Option("--conf", metavar="DIR", help="Your own configuration, laid over ours.")
+    list[Path] | None, typer.Option("--conf", metavar="DIR", help="Your own configuration, laid over ours; repeatable.")
 ]
 Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="The root of raw inputs.")]
 Warehouse = Annotated[str | None, typer.Option("--warehouse", metavar="DIR", help="Where tables are written.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="DATASET=PATH", help="Point a dataset at another folder, file, glob or template."),
+    typer.Option(
+        "--input", metavar="DATASET=PATH", help="Point a dataset at another folder, file, glob or template; repeatable."
+    ),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the job.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the job; repeatable.")
+]
 IntervalOption = Annotated[
     str | None, typer.Option("--interval", metavar="I", help="2010-12-01, 2010-12-01T05, 2010-12 or all.")
 ]

@@ -1,15 +1,21 @@
-"""What commands print: one JSON document, or tables and cards for a person."""
+"""What commands print: one JSON document, or tables for a person."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from penstock.report.record import to_json
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_CONFLICT = 0, 1, 2, 3, 4
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_CONFLICT, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 _EXITS = {"failed": EXIT_FAILED, "refused": EXIT_REFUSED, "fenced": EXIT_CONFLICT}
+_WIDTH_OF_NO_TERMINAL = 120
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -19,9 +25,39 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def exit_code(state: str) -> int:
-    """What the command line answers for a run's state.
+    """What the command line answers for a run's or a night's state.
 
     >>> exit_code("succeeded"), exit_code("skipped"), exit_code("refused")
     (0, 0, 3)
     """
     return _EXITS.get(state, EXIT_OK)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where to print for a person; in a log or a pipe, lines are longer than rich would make them."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found = Console(stderr=stderr, highlight=False, width=_WIDTH_OF_NO_TERMINAL)
+    return found
+
+
+def table(title: str, *columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """An empty table of our looks.
+
+    Args:
+        title: A line above it; none where empty.
+        columns: Their headings.
+        right: Those that hold numbers.
+        whole: Those whose values must stay on one line, so that they can be copied.
+    """
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    made.header_style = made.title_style = "bold"
+    right, whole = set(right), set(whole)
+    for column in columns:
+        justify = "right" if column in right else "left"
+        made.add_column(column, justify=justify, no_wrap=column in whole or column in right, overflow="fold")  # type: ignore[arg-type]
+    return made

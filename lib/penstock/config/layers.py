@@ -31,6 +31,7 @@ class Written:
         nightly: The nightly.
         datasets: By name.
         jobs: The parameters of jobs, by job.
+        rules: By the dataset that they are about.
         variables: The parameters of jobs that variables set: job and field as they are in the variable.
         looked: Every place that was looked in, in order.
         sources: The files and variables that were found there.
@@ -40,6 +41,7 @@ class Written:
     nightly: Node = _NOTHING
     datasets: dict[str, Node] = field(default_factory=dict)
     jobs: dict[str, Node] = field(default_factory=dict)
+    rules: dict[str, Node] = field(default_factory=dict)
     variables: dict[tuple[str, str], Node] = field(default_factory=dict)
     looked: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -102,15 +104,16 @@ def _read_layer(folder: Path, written: Written) -> None:
         written.environment = merge(written.environment, _mapping(path, written))
     if (path := folder / "nightly.yaml").exists():
         written.nightly = merge(written.nightly, _mapping(path, written))
-    entries: dict[str, Node] = {}
-    for path in _yaml_files(folder / "catalog"):
-        for name, node in _entries(_mapping(path, written)).items():
-            if name in entries:
-                first = entries[name].origin
-                raise ConfigurationError(f"{node.origin}: the dataset {name} is there twice, first at {first}.")
-            entries[name] = node
-    for name, node in entries.items():
-        written.datasets[name] = merge(written.datasets[name], node) if name in written.datasets else node
+    for kind, target in (("catalog", written.datasets), ("rules", written.rules)):
+        entries: dict[str, Node] = {}
+        for path in _yaml_files(folder / kind):
+            for name, node in _entries(_mapping(path, written)).items():
+                if name in entries:
+                    first = entries[name].origin
+                    raise ConfigurationError(f"{node.origin}: the dataset {name} is there twice, first at {first}.")
+                entries[name] = node
+        for name, node in entries.items():
+            target[name] = merge(target[name], node) if name in target else node
     for path in _yaml_files(folder / "jobs"):
         written.jobs[path.stem] = merge(written.jobs.get(path.stem, _NOTHING), _mapping(path, written))
 

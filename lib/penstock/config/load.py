@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from penstock.config.check import build
@@ -29,6 +29,7 @@ class Config:
         settings: Its settings, with absolute paths.
         datasets: The catalog, by name.
         nightly: What runs every night.
+        rules: What is written in `rules/` about datasets, by dataset; `penstock.quality.rules` makes rules of it.
         sources: The files, variables and options that had a say, in order: later ones win.
         looked: Every place that was looked in, in order.
     """
@@ -37,10 +38,12 @@ class Config:
     settings: Settings
     datasets: Mapping[str, Dataset]
     nightly: Nightly
+    rules: Mapping[str, Node] = field(default_factory=dict, repr=False)
     sources: tuple[str, ...] = ()
     looked: tuple[str, ...] = ()
     _jobs: Mapping[str, Node] = field(default_factory=dict, repr=False)
     _variables: Mapping[tuple[str, str], Node] = field(default_factory=dict, repr=False)
+    _entries: Mapping[str, Node] = field(default_factory=dict, repr=False)
 
     def dataset(self, name: str) -> Dataset:
         """The catalog's entry of that name.
@@ -69,9 +72,19 @@ class Config:
             ConfigurationError: A file or a variable has.
         """
         given = Given(self._jobs.get(job.name), self._variables, sets)
-        if nightly:
-            given = given.over({entry.name: entry.params for entry in self.nightly.jobs}.get(job.name, {}))
+        if nightly and job.name in self._entries:
+            given = given.over(_keys(self._entries[job.name]).get("params", Node({}, "")))
         return typed(job, given)
+
+    def place(self, entry: str) -> str:
+        """The file and line in which the nightly names a job."""
+        return self._entries[entry].nearest_to(("name",)).origin
+
+    def renamed(self, names: Mapping[str, str]) -> Config:
+        """The same with entries of the nightly under other names: their jobs' own, where files are named."""
+        jobs = tuple(entry.model_copy(update={"name": names[entry.name]}) for entry in self.nightly.jobs)
+        entries = {names[name]: node for name, node in self._entries.items()}
+        return replace(self, nightly=self.nightly.model_copy(update={"jobs": jobs}), _entries=entries)
 
     def check_jobs(self, names: Iterable[str]) -> None:
         """Hold the names of jobs in `jobs/`, `nightly.yaml` and variables to the jobs that there are.
@@ -81,7 +94,7 @@ class Config:
         """
         known = list(names)
         written = {name: f"{node.origin}: parameters" for name, node in self._jobs.items()}
-        written |= {entry.name: "nightly.yaml: an entry" for entry in self.nightly.jobs}
+        written |= {entry.name: f"{self.place(entry.name)}: an entry" for entry in self.nightly.jobs}
         shouted = {name.lower() for name in known}
         for (name, _), node in self._variables.items():
             if name not in shouted:
@@ -128,15 +141,24 @@ def load(
             raise UsageError(f"--input {name}={location}: there is no dataset {name}.", hint=hint)
         datasets[name] = datasets[name].model_copy(update={"location": absolute(location)})
         written.sources.append(f"--input {name}")
+    for name, node in written.rules.items():
+        if name not in datasets:
+            hint = did_you_mean(name, datasets)
+            raise ConfigurationError(f"{node.origin}: there is no dataset {name}.", hint=hint)
+    listed = substitute(written.nightly, roots)
+    nightly = build(Nightly, listed, "nightly: ")
+    entries = {job.name: listed.nearest_to(("jobs", n)) for n, job in enumerate(nightly.jobs)}
     return Config(
         env=env,
         settings=settings,
         datasets=datasets,
-        nightly=build(Nightly, substitute(written.nightly, roots), "nightly: "),
+        nightly=nightly,
+        rules={name: substitute(node, roots) for name, node in written.rules.items()},
         sources=tuple(written.sources),
         looked=tuple(written.looked),
         _jobs={name: substitute(node, roots) for name, node in written.jobs.items()},
         _variables=written.variables,
+        _entries=entries,
     )
 
 

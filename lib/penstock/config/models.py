@@ -120,7 +120,9 @@ class CsvOptions(TextEncoding):
     header: bool = Field(default=True, description="The first record holds the names of the columns.")
     delimiter: str = Field(default=",", min_length=1)
     quote: str = Field(default='"', max_length=1, description="Empty: nothing is quoted.")
-    escape: str = Field(default='"', max_length=1, description="What stands before a quote that is inside quotes.")
+    escape: str = Field(
+        default="", max_length=1, description="What stands before a quote inside quotes; empty: a quote."
+    )
     multiline: bool = Field(default=False, description="A quoted value may hold line ends; such files are not split.")
     null_value: str = Field(default="", description="The text of a value that is not there.")
 
@@ -187,6 +189,8 @@ class Dataset(Model):
             # Spark does not tell columns apart by case.
             if (other := seen.setdefault(column.name.lower(), column.name)) is not column.name:
                 raise ValueError(f"the column {column.name} is there twice (as {other})")
+        if self.format == "text" and len(self.columns) > 1:
+            raise ValueError(f"columns: text has one, which holds the line; {len(self.columns)} are declared")
         for use, name in [("key", name) for name in self.key] + ([("slice", self.slice.column)] if self.slice else []):
             if name not in self.column_names:
                 raise ValueError(f"{use}: {name} is not a column. {did_you_mean(name, self.column_names)}")

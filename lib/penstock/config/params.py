@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -30,11 +29,11 @@ class Given:
     variables: Mapping[tuple[str, str], Node]
     sets: Mapping[str, str]
 
-    def over(self, params: Mapping[str, Any]) -> Given:
+    def over(self, params: Node) -> Given:
         """The same with parameters of `nightly.yaml` over those of the job's file."""
         below = self.conf.value if self.conf is not None and isinstance(self.conf.value, dict) else {}
-        above = {name: as_node(value, "nightly.yaml") for name, value in params.items()}
-        return replace(self, conf=Node({**below, **above}, self.conf.origin if self.conf else "nightly.yaml"))
+        above = params.value if isinstance(params.value, dict) else {}
+        return replace(self, conf=Node({**below, **above}, (self.conf or params).origin))
 
 
 def typed(job: Job, given: Given) -> Params:

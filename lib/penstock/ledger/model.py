@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -29,7 +29,10 @@ class Owner:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try. `epoch` only grows over all attempts of a ledger; `prepared` is what it was about to publish."""
+    """One try. `epoch` only grows over all attempts of a ledger.
+
+    `prepared` is what it was about to publish, which is told only of an attempt whose place another one takes.
+    """
 
     epoch: int
     batch_id: str
@@ -102,6 +105,9 @@ class Record(Protocol):
     def batches(self, job: str, *, limit: int = 10) -> list[dict[str, Any]]:
         """The documents of a job's latest finished batches, newest first."""
 
+    def living(self, job: str) -> dict[int, Attempt]:
+        """The attempts at a job whose processes are at work now, by epoch."""
+
 
 class EmptyRecord:
     """The record of an environment in which nothing ran yet."""
@@ -122,15 +128,16 @@ class EmptyRecord:
         """None."""
         return []
 
+    def living(self, job: str) -> dict[int, Attempt]:  # noqa: ARG002
+        """None."""
+        return {}
+
 
 class Ledger(Record, Protocol):
     """The record of runs; every call is one atomic step that survives the death of the process."""
 
     def claim(self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool) -> Claim:
         """Take intervals for a new attempt; ConflictError where another attempt that lives holds one of them."""
-
-    def release(self, epoch: int, labels: Sequence[str]) -> None:
-        """Give intervals back that turned out to be done already."""
 
     def holds(self, epoch: int) -> bool:
         """Whether the attempt still has its claim on all that it claimed."""
@@ -147,11 +154,19 @@ class Ledger(Record, Protocol):
     def close(self, epoch: int, state: State, outcomes: Sequence[Outcome], batch: Mapping[str, Any]) -> None:
         """End the attempt; intervals that it no longer holds are left alone."""
 
-    def adopt(self, dead: int, outcomes: Sequence[Outcome], batch: Mapping[str, Any]) -> None:
-        """Close an attempt that died after its last commit as the success that it was."""
+    def adopt(
+        self, dead: int, outcomes: Sequence[Outcome], batch: Mapping[str, Any], *, by: int, done: Sequence[str]
+    ) -> None:
+        """Close an attempt that died after its last commit as the success that it was.
+
+        The attempt `by`, which took its place, gives back the intervals `done`.
+        """
 
     def settle(self, epoch: int) -> None:
         """Note that nothing is left to do about a dead attempt."""
 
     def attempt(self, epoch: int) -> Attempt | None:
         """One attempt."""
+
+    def documents(self, run_ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """The documents of runs, of however many, one after another; those that are not there are left out."""

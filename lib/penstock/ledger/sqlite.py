@@ -6,17 +6,19 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from penstock.errors import ConfigurationError, ConflictError
+from penstock.errors import ConfigurationError
 from penstock.ledger.model import Attempt, Claim, Outcome, Owner, SliceRecord, State, Want
+from penstock.ledger.owner import is_alive, taken
+from penstock.ledger.trouble import told
 
 SCHEMA_VERSION = 1
+_WAIT = 30.0
 _EPOCH_ZERO = 1_767_225_600  # 2026-01-01T00:00:00Z
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
@@ -43,28 +45,7 @@ _SLICE_FIELDS = (
     "done_key, done_fingerprint, done_epoch, done_run_id, done_at, done_rows"
 )
 
-
-def this_process(host: str) -> Owner:
-    """The owner that this process is."""
-    process = psutil.Process()
-    return Owner(host, process.pid, process.create_time())
-
-
-def is_alive(attempt: Attempt, *, now: float, lease: float, host: str) -> bool:
-    """Whether an attempt must be taken for living: it has beaten within the lease, and its process is there.
-
-    A process that is gone is known at once on its own machine; one that hangs, or lives elsewhere, when its lease ends.
-    """
-    if now - attempt.heartbeat > lease:
-        return False
-    if attempt.owner.host != host:
-        return True
-    try:
-        return abs(psutil.Process(attempt.owner.pid).create_time() - attempt.owner.born) < 1.0
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
+_ATTEMPT_FIELDS = "epoch, batch_id, job, key, state, started, heartbeat, host, pid, born, labels, staging"
 
 
 class SqliteLedger:
@@ -89,25 +70,20 @@ class SqliteLedger:
                     hint="Update Penstock on this machine.",
                 )
             if found < SCHEMA_VERSION:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
-                # Epochs begin at the clock, so that those of a ledger made anew are above all that tables have seen.
-                connection.execute(
-                    "INSERT INTO sqlite_sequence (name, seq) SELECT 'attempts', ? WHERE NOT EXISTS "
-                    "(SELECT 1 FROM sqlite_sequence WHERE name = 'attempts')",
-                    (int(time.time()) - _EPOCH_ZERO,),
-                )
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                _set_up(connection)
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
         try:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA synchronous = FULL")
-            yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None)
+            try:
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise told(error, self.path) from error
 
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
@@ -116,11 +92,11 @@ class SqliteLedger:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     def claim(self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool) -> Claim:
         """See `Ledger.claim`."""
@@ -136,17 +112,18 @@ class SqliteLedger:
                 and r.done_key == w.run_key
                 and r.done_fingerprint == w.fingerprint
             )
-            todo = tuple(w for w in wants if w not in done)
+            finished = {w.label for w in done}
+            todo = tuple(w for w in wants if w.label not in finished)
             if not todo:
                 return Claim(None, (), done)
             holders: dict[int, Attempt] = {}
             for want in todo:
                 record = records.get(want.label)
                 if record is not None and record.state == "running":
-                    holders.setdefault(record.epoch, self._attempt(db, record.epoch))
+                    holders.setdefault(record.epoch, self._attempt(db, record.epoch, whole=True))
             for holder in holders.values():
                 if is_alive(holder, now=now, lease=self.lease, host=self.host):
-                    raise _taken(holder, now)
+                    raise taken(holder, now)
             labels = json.dumps([w.label for w in todo])
             cursor = db.execute(
                 "INSERT INTO attempts (batch_id, job, key, state, started, heartbeat, host, pid, born, labels) "
@@ -179,24 +156,13 @@ class SqliteLedger:
         rows = db.execute(
             "SELECT epoch FROM attempts WHERE job = ? AND state = 'dead' ORDER BY epoch", (job,)
         ).fetchall()
-        attempts = [self._attempt(db, row["epoch"]) for row in rows if row["epoch"] not in known]
+        attempts = [self._attempt(db, row["epoch"], whole=True) for row in rows if row["epoch"] not in known]
         return tuple(a for a in attempts if labels & set(a.labels))
 
     def settle(self, epoch: int) -> None:
         """Note that nothing is left of a dead attempt: its files are cleared, its commits are accounted for."""
         with self._step() as db:
             db.execute("UPDATE attempts SET state = 'settled' WHERE epoch = ? AND state = 'dead'", (epoch,))
-
-    def release(self, epoch: int, labels: Sequence[str]) -> None:
-        """See `Ledger.release`."""
-        with self._step() as db:
-            row = db.execute("SELECT labels, job FROM attempts WHERE epoch = ?", (epoch,)).fetchone()
-            left = [label for label in json.loads(row["labels"]) if label not in set(labels)]
-            db.execute("UPDATE attempts SET labels = ? WHERE epoch = ?", (json.dumps(left), epoch))
-            db.executemany(
-                "UPDATE slices SET state = 'succeeded' WHERE job = ? AND label = ? AND epoch = ?",
-                [(row["job"], label, epoch) for label in labels],
-            )
 
     def holds(self, epoch: int) -> bool:
         """See `Ledger.holds`."""
@@ -222,17 +188,18 @@ class SqliteLedger:
     def prepare(self, epoch: int, document: Mapping[str, Any]) -> None:
         """See `Ledger.prepare`."""
         with self._step() as db:
-            db.execute("UPDATE attempts SET prepared = ? WHERE epoch = ?", (json.dumps(document, default=str), epoch))
+            db.execute("UPDATE attempts SET prepared = ? WHERE epoch = ?", (json.dumps(document, default=_iso), epoch))
 
     def close(self, epoch: int, state: State, outcomes: Sequence[Outcome], batch: Mapping[str, Any]) -> None:
         """See `Ledger.close`."""
         now = time.time()
         with self._step() as db:
             attempt = self._attempt(db, epoch)
-            final = "fenced" if attempt.state == "dead" and state == "fenced" else state
+            if attempt.state == "succeeded":
+                return  # somebody has adopted it meanwhile; that it slept for a while changes nothing
             db.execute(
                 "UPDATE attempts SET state = ?, ended = ?, document = ?, prepared = NULL WHERE epoch = ?",
-                (final, now, json.dumps(batch, default=str), epoch),
+                (state, now, json.dumps(batch, default=_iso), epoch),
             )
             self._record(db, attempt.job, epoch, outcomes, now)
             db.execute(
@@ -241,20 +208,31 @@ class SqliteLedger:
                 ("failed" if state == "succeeded" else state, attempt.job, epoch),
             )
 
-    def adopt(self, dead: int, outcomes: Sequence[Outcome], batch: Mapping[str, Any]) -> None:
+    def adopt(
+        self, dead: int, outcomes: Sequence[Outcome], batch: Mapping[str, Any], *, by: int, done: Sequence[str]
+    ) -> None:
         """See `Ledger.adopt`."""
         now = time.time()
         with self._step() as db:
             attempt = self._attempt(db, dead)
             db.execute(
                 "UPDATE attempts SET state = 'succeeded', ended = ?, document = ?, prepared = NULL WHERE epoch = ?",
-                (now, json.dumps(batch, default=str), dead),
+                (now, json.dumps(batch, default=_iso), dead),
             )
-            db.execute(
-                "UPDATE slices SET state = 'succeeded', reason = '' WHERE job = ? AND epoch = ?", (attempt.job, dead)
+            db.executemany(
+                "UPDATE slices SET state = 'succeeded', reason = '', run_id = ? "
+                "WHERE job = ? AND label = ? AND epoch = ?",
+                [(outcome.run_id, attempt.job, outcome.label, dead) for outcome in outcomes],
             )
             # Intervals that the adopter holds get the record of the success without losing their holder.
             self._record(db, attempt.job, None, outcomes, now, done_epoch=dead)
+            free = set(done)
+            left = [label for label in self._attempt(db, by).labels if label not in free]
+            db.execute("UPDATE attempts SET labels = ? WHERE epoch = ?", (json.dumps(left), by))
+            db.executemany(
+                "UPDATE slices SET state = 'succeeded', run_id = done_run_id WHERE job = ? AND label = ? AND epoch = ?",
+                [(attempt.job, label, by) for label in done],
+            )
 
     def _record(
         self,
@@ -274,7 +252,7 @@ class SqliteLedger:
                     job,
                     outcome.label,
                     outcome.state,
-                    json.dumps(outcome.document, default=str),
+                    json.dumps(outcome.document, default=_iso),
                 ),
             )
             if epoch is not None:
@@ -308,8 +286,10 @@ class SqliteLedger:
             row = db.execute("SELECT 1 FROM attempts WHERE epoch = ?", (epoch,)).fetchone()
             return self._attempt(db, epoch) if row else None
 
-    def _attempt(self, db: sqlite3.Connection, epoch: int) -> Attempt:
-        row = db.execute("SELECT * FROM attempts WHERE epoch = ?", (epoch,)).fetchone()
+    def _attempt(self, db: sqlite3.Connection, epoch: int, *, whole: bool = False) -> Attempt:
+        """An attempt; what it had prepared, which may be megabytes, only where it is asked for whole."""
+        fields = f"{_ATTEMPT_FIELDS}, prepared" if whole else f"{_ATTEMPT_FIELDS}, NULL AS prepared"
+        row = db.execute(f"SELECT {fields} FROM attempts WHERE epoch = ?", (epoch,)).fetchone()  # noqa: S608
         return Attempt(
             epoch=row["epoch"],
             batch_id=row["batch_id"],
@@ -352,6 +332,14 @@ class SqliteLedger:
                 ).fetchone()
         return None if row is None else dict(json.loads(row["document"]))
 
+    def documents(self, run_ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """See `Ledger.documents`."""
+        with self._connect() as db:
+            for run_id in run_ids:
+                row = db.execute("SELECT document FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+                if row is not None:
+                    yield json.loads(row["document"])
+
     def batches(self, job: str, *, limit: int = 10) -> list[dict[str, Any]]:
         """See `Ledger.batches`."""
         with self._connect() as db:
@@ -362,18 +350,41 @@ class SqliteLedger:
             ).fetchall()
         return [json.loads(row["document"]) for row in rows]
 
-
-def _taken(holder: Attempt, now: float) -> ConflictError:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.started))
-    return ConflictError(
-        f"{holder.job}: {holder.labels[0]}"
-        + (f" and {len(holder.labels) - 1} more" if len(holder.labels) > 1 else "")
-        + f" is being run by process {holder.owner.pid} on {holder.owner.host} since {since} "
-        f"(run {holder.batch_id}, last sign of life {now - holder.heartbeat:.0f} s ago).",
-        hint="Wait for it, or end it; a process that is gone is replaced at once.",
-    )
+    def living(self, job: str) -> dict[int, Attempt]:
+        """See `Record.living`."""
+        with self._connect() as db:
+            rows = db.execute("SELECT epoch FROM attempts WHERE job = ? AND state = 'running'", (job,)).fetchall()
+            attempts = [self._attempt(db, row["epoch"]) for row in rows]
+        now = time.time()
+        return {a.epoch: a for a in attempts if is_alive(a, now=now, lease=self.lease, host=self.host)}
 
 
 def default_path(warehouse: str) -> Path:
     """Where the ledger of a warehouse is."""
     return Path(os.path.join(warehouse, "_penstock", "ledger.sqlite"))
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Make the tables; several processes may do so at once."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            # SQLite does not wait for its turn where the change to write-ahead logging meets another connection.
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    # Epochs begin at the clock, so that those of a ledger made anew are above all that tables have seen.
+    first = (
+        f"INSERT INTO sqlite_sequence (name, seq) SELECT 'attempts', {int(time.time()) - _EPOCH_ZERO} "  # noqa: S608 - a number
+        "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'attempts');"
+    )
+    version = f"PRAGMA user_version = {SCHEMA_VERSION};"
+    connection.executescript(f"BEGIN IMMEDIATE;\n{_SCHEMA}\n{first}\n{version}\nCOMMIT;")
+
+
+def _iso(value: object) -> str:
+    """What JSON has no type for: a moment, as every other document of a run writes it."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)

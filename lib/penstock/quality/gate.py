@@ -10,13 +10,11 @@ from penstock.lazy import F
 from penstock.quality.marks import DROP, DUPLICATE
 from penstock.storage import stage
 from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding
+from penstock.storage.types import spark_name
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame
-
-# Declared type names and how Spark writes them in `DataFrame.dtypes`.
-_ALIASES = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "decimal": "decimal(10,0)"}
 
 
 def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool, from_text: bool) -> DataFrame:
@@ -30,12 +28,17 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
         dataset: The output.
         job: For messages.
         preserving: The frame must hold every row of an input, with its hidden columns.
-        from_text: The input is text: a rejected row's own text is looked up in its file. Otherwise what the transform
-            made of it is kept, as JSON.
+        from_text: The input is text: of a row that could not be parsed, its text is kept. Of any other row what the
+            transform made of it is kept, as JSON, until its text is found in its file.
 
     Raises:
         SchemaError: A declared column is missing or of another type, or a hidden column was lost.
     """
+    if not hasattr(frame, "sparkSession"):
+        raise SchemaError(
+            f"{job}: the transform returns {_article(type(frame).__name__)} for {dataset.name}, not a DataFrame.",
+            hint="Return the frame (or, for several outputs, a dict of frames by output name).",
+        )
     _check_columns(frame, dataset, job)
     columns = [F.col(f"`{column.name}`") for column in dataset.columns]
     sliced = dataset.slice.column if dataset.slice else None
@@ -51,9 +54,11 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
             hint="Add columns with withColumns instead of select; mark rows with drop_when instead of filter.",
         )
     checks = _contract(dataset)
+    slice_value = F.col(SLICE)
     if sliced:
         own = F.col(f"`{sliced}`")
-        outside = own.isNotNull() & ~own.eqNullSafe(F.col(SLICE))
+        # A file of a job of all time is of no slice: its rows say for themselves which one they are of.
+        slice_value, outside = F.coalesce(slice_value, own), own != slice_value
         message = F.concat(F.lit("is outside of the slice of its file, "), F.col(SLICE).cast("string"))
         checks.append((outside, finding("interval", sliced, own, message)))
     raw, broken = F.col(f"{ROW}.raw"), F.col(f"{ROW}.broken")
@@ -61,7 +66,7 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
     errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, _first_of(checks)))
     dropped = F.col(DROP) if DROP in frame.columns else F.lit(None).cast("string")
     duplicate = F.col(DUPLICATE) if DUPLICATE in frame.columns else F.lit(False)
-    return _with_marks(frame, columns, F.col(SLICE), errors, dropped, duplicate, F.col(ROW), from_text)
+    return _with_marks(frame, columns, slice_value, errors, dropped, duplicate, F.col(ROW), from_text)
 
 
 def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
@@ -126,7 +131,8 @@ def _with_marks(
         {
             stage.REASON: F.when(F.col(stage.DISPOSITION) == stage.DROPPED, F.col(stage.REASON)),
             stage.HASH: F.when(bad, F.col(stage.HASH)),
-            stage.RAW: F.when(bad, F.col(stage.RAW) if from_text else F.to_json(F.struct(*columns))),
+            # The text of a row that could be parsed is looked up in its file, which this stands in for.
+            stage.RAW: F.when(bad, F.coalesce(F.col(stage.RAW), F.to_json(F.struct(*columns)))),
             stage.ERRORS: F.when(bad, F.col(stage.ERRORS)),
         }
     )
@@ -140,7 +146,7 @@ def _check_columns(frame: DataFrame, dataset: Dataset, job: str) -> None:
                 f"{job}: the transform returns no column {column.name}, which {dataset.name} declares.",
                 hint=did_you_mean(column.name, (name for name in found if not name.startswith("_"))),
             )
-        have, want = found[column.name], _written(column.type)
+        have, want = found[column.name], spark_name(column.type)
         if have != want:
             raise SchemaError(
                 f"{job}: the column {column.name} of {dataset.name} is declared {want}; the transform returns {have}.",
@@ -148,8 +154,10 @@ def _check_columns(frame: DataFrame, dataset: Dataset, job: str) -> None:
             )
 
 
-def _written(ddl: str) -> str:
-    text = ddl.strip().lower() if "<" not in ddl else ddl.strip()
-    if "<" in text:
-        return "".join(text.split()) if "struct" not in text else text.replace(", ", ",").replace(": ", ":")
-    return _ALIASES.get(text, text.replace(" ", ""))
+def _article(name: str) -> str:
+    """The name with its article.
+
+    >>> _article("int"), _article("str")
+    ('an int', 'a str')
+    """
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"

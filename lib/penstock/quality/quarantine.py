@@ -1,38 +1,37 @@
 """The quarantine: a table beside each dataset with its rejected rows, their place, text and reasons.
 
-The gate's pass keeps of a rejected row only its file, the hash of its values and the findings. The line number and
-the text are looked up afterwards, in the files that hold rejected rows and in no other.
+The gate's pass keeps of a rejected row only its file, the hash of its text and the findings. The line number and the
+text are looked up afterwards, in the files that hold rejected rows and in no other.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from penstock.config import Column, CsvOptions, Dataset, JsonOptions
+from penstock.config import Column, Dataset
 from penstock.lazy import F, Window
-from penstock.storage import compressed, stage
-from penstock.storage.formats import csv, json
-from penstock.storage.rows import BROKEN_TYPE, CORRUPT, row_hash
+from penstock.storage import lines, stage
+from penstock.storage.formats import csv, json, text
+from penstock.storage.records import Form
+from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.snapshot import SourceFile
+from penstock.storage.uri import as_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_LINES = "file int, line bigint, raw string"
-_LINES_ARROW = pa.schema([("file", pa.int32()), ("line", pa.int64()), ("raw", pa.string())])
-_BATCH_LINES = 10_000
 # Longer rows are kept whole in the source file; the quarantine keeps their beginning.
 RAW_LENGTH = 1_000_000
 _EXAMPLE_LENGTH = 500
+# By these a rejected row and its text in the file find each other.
+_PLACE = (stage.FILE, stage.HASH)
 
 _OWN_COLUMNS = (
     Column(name="source_file", type="string", description="Path of the file that the row was read from."),
-    Column(name="line", type="bigint", description="Number of the row's first line in that file, from 1."),
+    Column(name="line", type="bigint", description="Of the row's first line there, from 1; without lines, of the row."),
     Column(name="raw", type="string", description="The row as it stands in the file."),
     Column(name="reasons", type=BROKEN_TYPE, description="What it breaks: rule, column, value, message."),
     Column(name="job", type="string", description="The job that rejected it."),
@@ -76,36 +75,24 @@ def located(
         files: The input's files by index; empty where the input is a table.
         source: The input.
         quarantine: As of `dataset_of`.
-        run_ids: By slice.
+        run_ids: By slice; None is all of time.
         job: The job's name.
         code_version: The version of its code.
     """
-    rejected = spark.read.parquet(*found)
-    by_file = [(name, value, run_ids[value]) for name, value in slices.items()]
+    rejected = spark.read.parquet(*[as_glob(path) for path in found])
+    by_file = [(name, value, run_ids.get(value, run_ids.get(None))) for name, value in slices.items()]
     owners = spark.createDataFrame(by_file, "_name string, _value string, run_id string")
     rejected = rejected.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
     rejected = rejected.join(F.broadcast(owners), "_name", "left")
-    affected = None
     if files:
-        indexes = [row[0] for row in rejected.select(stage.FILE).distinct().collect()]
-        places = [(index, files[index].path) for index in indexes]
-        affected = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
-        rejected = rejected.join(F.broadcast(affected), stage.FILE, "left")
+        affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
+        places = [(index, file.path) for index, file in affected.items()]
+        sources = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
+        rejected = rejected.join(F.broadcast(sources), stage.FILE, "left")
+        form = _form(source)
+        rejected = _with_text(spark, rejected, affected, form) if form else _with_position(rejected)
     else:
-        rejected = rejected.withColumn("source_file", F.lit(None).cast("string"))
-    if affected is not None and source.format in ("csv", "json", "text"):
-        lines = _lines(affected, source)
-        numbered = rejected.withColumn("_nth", _nth(stage.FILE, stage.HASH, F.col(stage.RAW)))
-        numbered_lines = lines.withColumn("_nth", _nth("file", "hash", F.col("line"))).select(
-            F.col("file").alias(stage.FILE),
-            F.col("hash").alias(stage.HASH),
-            "_nth",
-            "line",
-            F.col("raw").alias("_text"),
-        )
-        rejected = numbered.join(numbered_lines, [stage.FILE, stage.HASH, "_nth"], "left")
-    else:
-        rejected = rejected.withColumns({"line": F.col(stage.HASH), "_text": F.lit(None).cast("string")})
+        rejected = _with_position(rejected.withColumn("source_file", F.lit(None).cast("string")))
     value = F.to_timestamp("_value") if quarantine.slice and quarantine.slice.unit == "hour" else F.to_date("_value")
     own = {
         "source_file": F.col("source_file"),
@@ -119,12 +106,14 @@ def located(
     if quarantine.slice:
         own[quarantine.slice.column] = value
     marks = {
-        stage.SLICE: value,
+        stage.SLICE: F.col("_value"),
         stage.DISPOSITION: F.lit(stage.ACCEPTED),
         stage.REASON: F.lit(None).cast("string"),
         stage.FILE: F.lit(None).cast("int"),
     }
     columns = [own[column.name].alias(column.name) for column in quarantine.columns]
+    # As they stand in their files, for a person who reads them.
+    rejected = rejected.sortWithinPartitions("source_file", "line")
     return rejected.select(*columns, *[mark.alias(name) for name, mark in marks.items()])
 
 
@@ -142,116 +131,28 @@ def examples(paths: Sequence[str], limit: int = 5) -> tuple[dict[str, Any], ...]
     return tuple(result)
 
 
-def _nth(file: str, hashed: str, order: Any) -> Any:
-    """Rows that are the same to the letter are told apart by their turn."""
-    return F.row_number().over(Window.partitionBy(file, hashed).orderBy(order))
+def _with_text(spark: SparkSession, rejected: DataFrame, affected: Mapping[int, SourceFile], form: Form) -> DataFrame:
+    """With `line` and `_text` of each rejected row, from the affected files."""
+    found = lines.found(spark, affected, form)
+    text = lines.as_read(F.col("record"), form)
+    held = found.select(F.col("file").alias(stage.FILE), "line", text.alias("_text"))
+    held = held.withColumn(stage.HASH, F.xxhash64("_text"))
+    held = held.join(rejected.select(*_PLACE).distinct(), list(_PLACE), "left_semi")
+    # Rows that are the same to the letter are told apart by their turn.
+    held = held.withColumn("_nth", F.row_number().over(Window.partitionBy(*_PLACE).orderBy("line")))
+    rejected = rejected.withColumn("_nth", F.row_number().over(Window.partitionBy(*_PLACE).orderBy(stage.RAW)))
+    return rejected.join(held, [*_PLACE, "_nth"], "left")
 
 
-def _lines(affected: DataFrame, source: Dataset) -> DataFrame:
-    """Every record of the affected files: file, line, raw, hash (computed as the reader computed it)."""
-    options = source.options
-    quoted = options.quote if isinstance(options, CsvOptions) and options.multiline else ""
-    skip = 1 if isinstance(options, CsvOptions) and options.header else 0
-    encoding = options.encoding if isinstance(options, CsvOptions | JsonOptions) else "utf-8"
-    reader = record_reader(quoted=quoted, skip=skip, encoding=encoding)
-    records = affected.repartition(stage.FILE).mapInArrow(reader, _LINES)
-    if source.format == "text":
-        return records.withColumn("hash", F.xxhash64("raw"))
+def _with_position(rejected: DataFrame) -> DataFrame:
+    """As `_with_text`, for rows whose hash is their position and that have no text but their values."""
+    return rejected.withColumns({"line": F.col(stage.HASH), "_text": F.lit(None).cast("string")})
+
+
+def _form(source: Dataset) -> Form | None:
+    """How the input's records are found again; None where their hash is their position already."""
     if source.format == "csv":
-        frames = []
-        for names, indexes in _headers(affected, source):
-            places = [n if n in source.column_names else f"_extra_{i}" for i, n in enumerate(names)]
-            schema = ", ".join(f"`{place}` string" for place in [*places, CORRUPT])
-            values = F.from_csv(
-                "raw", schema, {k: str(v) for k, v in csv.spark_options(source).items() if k != "encoding"}
-            )
-            part = records.where(F.col("file").isin(indexes)).withColumn("_v", values)
-            kept = [
-                (F.col(f"_v.`{c.name}`") if c.name in places else F.lit(None).cast("string")).alias(c.name)
-                for c in source.columns
-            ]
-            frames.append(part.select("file", "line", "raw", *kept, F.col(f"_v.{CORRUPT}").alias(CORRUPT)))
-        first, *rest = frames
-        for frame in rest:
-            first = first.unionByName(frame)
-        return first.select("file", "line", "raw", row_hash(source.columns).alias("hash"))
-    schema = ", ".join(f"`{c.name}` {json.read_as(c)}" for c in source.columns) + f", {CORRUPT} string"
-    values = F.from_json("raw", schema, {k: str(v) for k, v in json.spark_options(source).items() if k != "encoding"})
-    parsed = records.withColumn("_v", values)
-    kept = [F.col(f"_v.`{c.name}`").alias(c.name) for c in source.columns]
-    parsed = parsed.select("file", "line", "raw", *kept, F.col(f"_v.{CORRUPT}").alias(CORRUPT))
-    return parsed.select("file", "line", "raw", row_hash(source.columns).alias("hash"))
-
-
-def _headers(affected: DataFrame, source: Dataset) -> list[tuple[tuple[str, ...], list[int]]]:
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for index, path in affected.collect():
-        assert isinstance(source.options, CsvOptions)
-        names = csv.header(SourceFile(path, path, 0, 0), source) if source.options.header else source.column_names
-        groups.setdefault(tuple(names), []).append(index)
-    return list(groups.items())
-
-
-def record_reader(*, quoted: str, skip: int, encoding: str) -> Any:
-    """The function for `mapInArrow` that reads whole files, named by the rows it gets, record by record.
-
-    Args:
-        quoted: The quote character where a quoted field may hold line ends, else empty.
-        skip: Records at the top that are no rows (the header).
-        encoding: Of the text.
-    """
-
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for row in batch.to_pylist():
-                yield from _in_batches(row[stage.FILE], row["source_file"])
-
-    def _in_batches(file: int, path: str) -> Iterator[pa.RecordBatch]:
-        numbers: list[int] = []
-        texts: list[str] = []
-        for count, (number, text) in enumerate(records(path, quoted, encoding)):
-            if count < skip:
-                continue
-            numbers.append(number)
-            texts.append(text)
-            if len(texts) >= _BATCH_LINES:
-                yield _batch(file, numbers, texts)
-                numbers, texts = [], []
-        if texts:
-            yield _batch(file, numbers, texts)
-
-    return read
-
-
-def _batch(file: int, numbers: list[int], texts: list[str]) -> pa.RecordBatch:
-    columns = [pa.array([file] * len(texts), pa.int32()), pa.array(numbers, pa.int64()), pa.array(texts, pa.string())]
-    return pa.RecordBatch.from_arrays(columns, schema=_LINES_ARROW)
-
-
-def records(path: str, quoted: str, encoding: str) -> Iterator[tuple[int, str]]:
-    """(number of the first line, text) of each record; blank lines are none, as for Spark's readers.
-
-    Lines end with LF, CR LF or CR, as Spark's line reader has it.
-    """
-    held: list[str] = []
-    began = 0
-    for number, text in enumerate(_physical_lines(path, encoding), start=1):
-        if held:
-            held.append(text)
-        elif not text.strip():
-            continue
-        else:
-            held, began = [text], number
-        if quoted and sum(part.count(quoted) for part in held) % 2:
-            continue
-        yield began, "\n".join(held)
-        held = []
-    if held:
-        yield began, "\n".join(held)
-
-
-def _physical_lines(path: str, encoding: str) -> Iterator[str]:
-    name = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
-    with io.TextIOWrapper(compressed.open_bytes(path), encoding=name, errors="replace", newline=None) as stream:
-        for line in stream:
-            yield line.rstrip("\n")
+        return csv.form(source)
+    if source.format == "json":
+        return None if json.is_document(source) else json.form(source)
+    return text.form(source) if source.format == "text" else None

@@ -23,6 +23,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _WORKER = "Traceback (most recent call last):"
 _LONGEST = 300
 _MOST_LINES = 6
+_LONGEST_LINE = 2_000
+_MOST_TEXT = 500_000
 _ALIKE = 100  # a line that holds so much of the message only repeats it
 
 _NEXT: dict[FailureClass, str] = {
@@ -146,6 +148,12 @@ def _tells(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
+    """What an error says, cut to what patterns can be looked for in: Spark quotes whole rows of the input."""
+    lines = _whole_text(error)[:_MOST_TEXT].splitlines()
+    return "\n".join(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}…" for line in lines)
+
+
+def _whole_text(error: BaseException) -> str:
     if isinstance(error, PenstockError):
         return error.message
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
+    from rich.table import Table
     from rich.text import Text
 
 _TONE = {
@@ -47,6 +48,11 @@ class Progress:
             self._live.update(self._task, doing=text)
         else:
             self._line(f"{text} ({duration(time.monotonic() - self._begun)})")
+
+    def detail(self, text: str) -> None:
+        """Say what is going on for a moment: on a terminal in place, elsewhere not at all."""
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, doing=text)
 
     def _line(self, text: str) -> None:
         self._console.print(f"{self._label}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -85,7 +91,6 @@ def progress(console: Console | None, label: str) -> Iterator[Progress]:
 
 def batch_summary(console: Console, doc: Mapping[str, Any]) -> None:
     """Print what a batch did: its state, its rows, what it wrote, and where its page is."""
-    from rich.table import Table
     from rich.text import Text
 
     first, last = doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE
@@ -98,37 +103,51 @@ def batch_summary(console: Console, doc: Mapping[str, Any]) -> None:
     if reason := doc.get("reason"):
         console.print(Text(f"  {reason}", style="dim"))
     if outputs := doc.get("outputs"):
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("  output")
-        for name in ("read", "accepted", "quarantined", "dropped", "duplicates", "written", "replaced"):
-            table.add_column(name, justify="right")
-        for name, out in outputs.items():
-            line = (doc.get("accounting") or {}).get(name)
-            only = {"accounting": {name: line}} if line else None
-            parts = [
-                count(held_back(only, part)) if only else NONE
-                for part in ("read", "accepted", "quarantined", "dropped", "duplicates")
-            ]
-            table.add_row(
-                Text(f"  {out.get('dataset') or name}"), *parts, count(out.get("rows")), count(out.get("replaced_rows"))
-            )
-        console.print(table)
+        _print_outputs(console, outputs, doc.get("accounting") or {})
     _page(console, doc)
+
+
+def _print_outputs(console: Console, outputs: Mapping[str, Any], accounts: Mapping[str, Any]) -> None:
+    """What became of the rows, an output a line; where that is too wide, a number a line."""
+    parts = ("read", "accepted", "quarantined", "dropped", "duplicates") if accounts else ()
+    heads = ["output", *parts, "written", "replaced"]
+    rows = []
+    for name, out in outputs.items():
+        only = {"accounting": {name: accounts[name]}} if name in accounts else None
+        numbers = [count(held_back(only, part)) if only else NONE for part in parts]
+        rows.append([out.get("dataset") or name, *numbers, count(out.get("rows")), count(out.get("replaced_rows"))])
+    table = _numbers(heads, rows)
+    if _width(console, table) > console.width:
+        table.padding = (0, 1, 0, 0)
+    if _width(console, table) > console.width:
+        first, *others = zip(heads, *rows, strict=True)
+        table = _numbers(first, others)
+    console.print(table)
+
+
+def _numbers(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    from rich.text import Text
+
+    table = _table()
+    for n, head in enumerate(heads):
+        table.add_column(f"  {head}" if n == 0 else head, justify="right" if n else "left", no_wrap=True)
+    for name, *numbers in rows:
+        table.add_row(Text(f"  {name}"), *numbers)
+    return table
 
 
 def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
     """Print what a night did, one line for each job in the order given, and the place of the page."""
-    from rich.table import Table
     from rich.text import Text
 
     first, last = doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE
     span = first if first == last else f"{first} to {last}"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("job", no_wrap=True)
+    table = _table()
+    table.add_column("job", overflow="fold")
     table.add_column("state", no_wrap=True)
     for name in ("intervals", "read", "written", "quarantined", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("why", ratio=1)
+    whys: dict[str, list[str]] = {}
     for job in doc.get("jobs") or ():
         batch = job.get("batch") or {}
         numbers = (
@@ -142,13 +161,35 @@ def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
             if batch
             else [NONE] * 5
         )
-        why = job.get("reason") or (batch.get("failure") or {}).get("message") or ""
-        table.add_row(Text(str(job["job"])), _state(job.get("state")), *numbers, Text(why, style="dim"))
+        if why := job.get("reason") or (batch.get("failure") or {}).get("message"):
+            whys.setdefault(why, []).append(str(job["job"]))
+        table.add_row(Text(str(job["job"])), _state(job.get("state")), *numbers)
     console.print(
         Text.assemble(("nightly", "bold"), f"  {span}  ", _state(doc.get("state")), f"  {duration(doc.get('seconds'))}")
     )
-    console.print(table)
+    _print_fitting(console, table)
+    # Below the table, since a sentence beside numbers takes their room on a narrow terminal.
+    for why, names in whys.items():
+        console.print(Text.assemble(", ".join(names), (f": {why}", "dim")))
     _page(console, doc)
+
+
+def _table() -> Table:
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _print_fitting(console: Console, table: Table) -> None:
+    """Print a table, with less between its columns where the terminal is narrow."""
+    if _width(console, table) > console.width:
+        table.padding = (0, 1, 0, 0)
+    console.print(table)
+
+
+def _width(console: Console, table: Table) -> int:
+    """How wide a table would be, had it the room."""
+    return console.measure(table, options=console.options.update(max_width=1000)).maximum
 
 
 def _state(state: object) -> Text:

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.files import write_atomically
 from penstock.report.night_views import night_view
-from penstock.report.record import write_atomically
 from penstock.report.views import batch_view
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
+
+from penstock.files import write_atomically
 
 State: TypeAlias = Literal["succeeded", "skipped", "failed", "fenced", "refused", "running", "pending"]
 Moment: TypeAlias = datetime | str
@@ -215,7 +215,7 @@ def to_json(doc: Mapping[str, Any], *, indent: int | None = None) -> str:
 def write_json(path: Path | str, doc: Mapping[str, Any]) -> None:
     """Replace the file by the document at once: a reader sees the old text or the new, never a part."""
     # A lone surrogate (bytes of a broken file that went through as text) becomes \udcXX, which is JSON's own escape.
-    write_atomically(Path(path), (to_json(doc, indent=1) + "\n").encode("utf-8", "backslashreplace"))
+    write_atomically(Path(path), _lines(doc).encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path | str) -> dict[str, Any]:
@@ -226,19 +226,18 @@ def read_json(path: Path | str) -> dict[str, Any]:
     return doc
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, and rename over it; make the folder where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+def _lines(doc: Mapping[str, Any]) -> str:
+    """A document as text with a line for each key, and for each item of a list: one run of thousands after another."""
+    members = []
+    for key, value in doc.items():
+        is_list = isinstance(value, (list, tuple)) and value
+        text = "[\n  " + ",\n  ".join(map(_text, value)) + "\n ]" if is_list else _text(value)
+        members.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(members) + "\n}\n"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

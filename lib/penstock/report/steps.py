@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from penstock.report.record import EarlierDoc
 from penstock.report.words import duration
 
 _NOTEWORTHY = 0.25  # a step within a quarter of its median is as usual
@@ -22,6 +23,21 @@ class Step:
     change: str
     slower: bool
     svg: str
+
+
+def of_like_size(batches: Iterable[Mapping[str, Any]], intervals: int) -> list[EarlierDoc]:
+    """The timings of those batches that had half to twice as many intervals: a day's say nothing about a year's."""
+    return [
+        {
+            "batch_id": batch["batch_id"],
+            "started": batch["started"],
+            "intervals": batch["intervals"],
+            "seconds": batch["seconds"],
+            "steps": batch["steps"],
+        }
+        for batch in batches
+        if intervals <= 2 * batch["intervals"] <= 4 * intervals
+    ]
 
 
 def compare(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from penstock.errors import ConfigurationError, UsageError
-from penstock.report.record import BatchDoc, EarlierDoc, NightDoc, read_json, write_json
+from penstock.report.record import BatchDoc, NightDoc, NightJobDoc, read_json, write_json
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:+-]*")
-_MOST_EARLIER = 10
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,15 @@ class Store:
         return page
 
     def write_night(self, doc: NightDoc) -> Path:
-        """Write night.json, then the page, whose links to the jobs' pages are relative."""
+        """Write night.json, then the page, whose links to the jobs' pages are relative.
+
+        The runs of each job are in the record of its batch, and not here again.
+        """
         from penstock.report.page import render_night, write_page
 
         page = self.night_page(doc["night_id"])
         doc["page"] = str(page)
-        write_json(page.with_name("night.json"), cast("Mapping[str, Any]", doc))
+        write_json(page.with_name("night.json"), {**doc, "jobs": [_without_runs(job) for job in doc["jobs"]]})
         linked = cast(
             "NightDoc", {**doc, "jobs": [{**job, "page": _relative(job.get("page"), page)} for job in doc["jobs"]]}
         )
@@ -102,39 +104,6 @@ class Store:
         """All nights that have a record, in the order of their names."""
         return [path.parent.name for path in sorted(self.root.glob("nights/*/night.json"))]
 
-    def earlier(self, job: str, batch_ids: Iterable[str], *, intervals: int | None = None) -> list[EarlierDoc]:
-        """The timings of the last ten batches of a job that succeeded, newest first.
-
-        Args:
-            job: The job that they must be of.
-            batch_ids: Where to look, newest first.
-            intervals: Take only batches of a like size (half to twice as many intervals): a day's
-                timings say nothing about a year's.
-        """
-        found: list[EarlierDoc] = []
-        for doc in self._succeeded(job, batch_ids):
-            size = doc.get("intervals", 1)
-            if intervals is not None and not intervals <= 2 * size <= 4 * intervals:
-                continue
-            found.append(
-                {
-                    "batch_id": doc["batch_id"],
-                    "started": doc["started"],
-                    "intervals": size,
-                    "seconds": doc["seconds"],
-                    "steps": doc.get("steps", []),
-                }
-            )
-            if len(found) == _MOST_EARLIER:
-                break
-        return found
-
-    def _succeeded(self, job: str, batch_ids: Iterable[str]) -> Iterator[BatchDoc]:
-        for batch_id in batch_ids:
-            doc = self.read_batch(batch_id)
-            if doc and doc.get("job") == job and doc.get("state") == "succeeded":
-                yield doc
-
 
 def _checked(name: str) -> str:
     if not _ID.fullmatch(name):
@@ -147,6 +116,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         return read_json(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None  # a record that is missing or damaged is no reason to fail the run that asks
+
+
+def _without_runs(job: NightJobDoc) -> dict[str, Any]:
+    batch = job.get("batch")
+    return {**job, "batch": batch and {key: value for key, value in batch.items() if key != "runs"}}
 
 
 def _relative(target: str | None, page: Path) -> str | None:

@@ -110,7 +110,7 @@ ENGINE_SYMPTOMS: tuple[Symptom, ...] = (
         "{what} is not a Parquet or ORC file, or is cut off.",
     ),
     _symptom("malformed", r"FAILED_READ_FILE" + _FILE, "{what} cannot be read."),
-    _symptom("malformed", r"(?P<what>\S+) is not a Parquet file", "{what} is not a Parquet file."),
+    _symptom("malformed", r"(?P<what>\S{1,500}) is not a Parquet file", "{what} is not a Parquet file."),
     _symptom(
         "malformed",
         r"EOFException|ZipException|Unexpected end of (?:input stream|ZLIB)|not in GZIP format|BadGzipFile|"

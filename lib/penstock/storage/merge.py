@@ -12,8 +12,10 @@ from penstock.lazy import F
 from penstock.storage import stage
 from penstock.storage.formats import delta
 from penstock.storage.formats.delta import StagedFile
+from penstock.storage.publish import Swap
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.stage import StagePlan
+from penstock.storage.uri import as_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -21,13 +23,14 @@ if TYPE_CHECKING:
 _PATH = "_merge_path"
 
 
-def rewrite(
-    spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], plan: StagePlan
-) -> tuple[tuple[StagedFile, ...], frozenset[str]]:
+def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], plan: StagePlan) -> Swap:
     """Stage what the table must hold in the place of the files that hold keys of the staged rows.
 
-    Returns:
-        The staged files (the new rows, and the rows that keep their place), and the live files that they take over.
+    Args:
+        spark: The session.
+        dataset: The table.
+        files: The new rows, staged.
+        plan: How they were staged.
 
     Raises:
         ConfigurationError: The dataset declares no key.
@@ -38,35 +41,33 @@ def rewrite(
             f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
         )
     if not files:
-        return (), frozenset()
-    new = _staged_frame(spark, dataset, files)
-    _check_keys(new, dataset)
+        return Swap()
+    keys = _staged_keys(spark, dataset, files)
+    _check_keys(keys, dataset)
     table = delta.open_table(dataset.location)
-    if table is None or delta.data_files(table).num_rows == 0:
-        return tuple(files), frozenset()
-    version = table.version()
-    live = spark.read.format("delta").option("versionAsOf", version).load(dataset.location)
-    keys = new.select(*dataset.key)
+    by_path = {unquote(path): path for path in delta.data_files(table).column("path").to_pylist()} if table else {}
+    if table is None or not by_path:
+        return Swap()
+    live = spark.read.format("delta").option("versionAsOf", table.version()).load(dataset.location)
     with_path = live.withColumn(_PATH, F.col("_metadata.file_path"))
-    touched = [
-        row[0] for row in with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct().collect()
-    ]
+    matched = with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct()
+    touched = [row[0] for row in matched.collect()]
+    seen = frozenset(by_path.values())
     if not touched:
-        return tuple(files), frozenset()
+        return Swap(seen=seen)
     kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")
     result = kept.select(*_written(dataset)).mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()
-    moved = tuple(
+    moved = [
         StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"])
         for r in sorted(result, key=lambda r: r["path"] or "")
         if r["kind"] == "data"
-    )
-    known = set(delta.data_files(table).column("path").to_pylist())
-    return (*files, *moved), frozenset(_relative(path, dataset.location, known) for path in touched)
+    ]
+    return Swap(tuple(moved), frozenset(by_path[_relative(uri, dataset.location)] for uri in touched), seen)
 
 
-def _staged_frame(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
+def _staged_keys(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
     """The key columns of the staged rows; a slice column that is part of the key is in the file's place, not in it."""
-    frame = spark.read.parquet(*[f"{dataset.location}/{file.path}" for file in files])
+    frame = spark.read.parquet(*[as_glob(f"{dataset.location}/{file.path}") for file in files])
     if dataset.slice and dataset.slice.column in dataset.key:
         owners = [(file.path.rsplit("/", 1)[-1], file.slice) for file in files]
         table = spark.createDataFrame(owners, "_name string, _value string")
@@ -76,8 +77,8 @@ def _staged_frame(spark: SparkSession, dataset: Dataset, files: Sequence[StagedF
     return frame.select(*dataset.key)
 
 
-def _check_keys(new: DataFrame, dataset: Dataset) -> None:
-    counted = new.groupBy(*dataset.key).count()
+def _check_keys(keys: DataFrame, dataset: Dataset) -> None:
+    counted = keys.groupBy(*dataset.key).count()
     null = F.lit(False)
     for key in dataset.key:
         null = null | F.col(key).isNull()
@@ -103,10 +104,7 @@ def _written(dataset: Dataset) -> list[Column]:
     return [*[F.col(f"`{name}`") for name in dataset.column_names], *[mark.alias(name) for name, mark in marks.items()]]
 
 
-def _relative(uri: str, location: str, known: set[str]) -> str:
-    """The path in the table's log of a file that Spark names by its URI."""
+def _relative(uri: str, location: str) -> str:
+    """The path below the table's folder of a file that Spark names by its URI."""
     path = unquote(uri.removeprefix("file://").removeprefix("file:"))
-    relative = path.removeprefix(location.rstrip("/") + "/")
-    if relative not in known:
-        raise SchemaError(f"{uri} is no file of the table at {location}.")
-    return relative
+    return path.removeprefix(location.rstrip("/") + "/")

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from penstock.config import CsvOptions, Dataset
+from penstock.config import CsvOptions, Dataset, JsonOptions, TextOptions
 from penstock.errors import PenstockError
 from penstock.interval import Interval
 from penstock.job import Span
 from penstock.lazy import F
-from penstock.storage.formats import csv, json, parquet, text
+from penstock.storage import compressed
+from penstock.storage.formats import csv, delta, json, parquet, text
 from penstock.storage.rows import BROKEN_TYPE, PATH, ROW, SLICE, hold_to_contract
 from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot
 from penstock.storage.types import ddl
@@ -22,26 +23,25 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+_START_BYTES = 64
+
+
 def check_contract(
     snapshot: Snapshot, intervals: Sequence[Interval]
 ) -> tuple[dict[Interval, PenstockError], list[str]]:
-    """Look at headers and footers of the files of these intervals before Spark starts.
+    """Look at the beginnings and footers of the files of these intervals before Spark starts.
 
     Returns:
         The intervals that cannot be read, each with its error; and notes about what is read all the same.
     """
     dataset = snapshot.dataset
-    if not isinstance(snapshot, RawSnapshot) or dataset.format not in ("csv", "parquet"):
-        return {}, []
-    if isinstance(dataset.options, CsvOptions) and not dataset.options.header:
-        return {}, []
+    if isinstance(snapshot, TableSnapshot):
+        return _check_table(snapshot, intervals)
 
     def look(pair: tuple[Interval, SourceFile]) -> tuple[Interval, PenstockError | None, list[str]]:
         interval, file = pair
         try:
-            if dataset.format == "parquet":
-                return interval, None, parquet.check_footer(file, dataset)
-            return interval, None, csv.check_header(csv.header(file, dataset), file, dataset)
+            return interval, None, _check_file(file, dataset)
         except PenstockError as error:
             return interval, error, []
 
@@ -57,15 +57,37 @@ def check_contract(
     return errors, [f"{dataset.name}: {note} ({n} of {len(pairs)} files)" for note, n in sorted(notes.items())]
 
 
+def _check_table(
+    snapshot: TableSnapshot, intervals: Sequence[Interval]
+) -> tuple[dict[Interval, PenstockError], list[str]]:
+    if snapshot.schema is None:
+        return {}, []
+    try:
+        notes = delta.check_input(snapshot.dataset, snapshot.schema)
+    except PenstockError as error:
+        return dict.fromkeys(intervals, error), []
+    return {}, [f"{snapshot.dataset.name}: {note}" for note in notes]
+
+
+def _check_file(file: SourceFile, dataset: Dataset) -> list[str]:
+    if dataset.format == "parquet":
+        return parquet.check_footer(file, dataset)
+    if compressed.is_compressed(file.path):
+        # Damage that Spark would come upon in the middle ends the run for all intervals; here it ends one.
+        compressed.check_whole(file.path)
+    if isinstance(dataset.options, CsvOptions) and dataset.options.header:
+        return csv.check_header(csv.header(file, dataset), file, dataset)
+    assert isinstance(dataset.options, CsvOptions | JsonOptions | TextOptions)
+    compressed.check_text(compressed.first_bytes(file.path, _START_BYTES), file.path, dataset.options.encoding)
+    return []
+
+
 def raw(
     spark: SparkSession, snapshot: RawSnapshot, intervals: Sequence[Interval], span: Span
 ) -> tuple[DataFrame, tuple[SourceFile, ...]]:
     """The rows of a raw dataset with the hidden columns of `storage.rows`, and its files as `_row.file` counts them."""
     dataset = snapshot.dataset
-    owner: dict[SourceFile, Interval] = {}
-    for interval in intervals:
-        for file in snapshot.files(interval, span):
-            owner.setdefault(file, interval)
+    owner = snapshot.read_by(intervals, span)
     files = tuple(owner)
     readers = {"csv": csv.read, "json": json.read, "text": text.read, "parquet": parquet.read}
     frame = readers[dataset.format](spark, files, dataset)
@@ -102,6 +124,10 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     if snapshot.version is None:
         return empty(spark, dataset)
     frame = spark.read.format("delta").option("versionAsOf", snapshot.version).load(dataset.location)
+    there = set(frame.columns)
+    frame = frame.select(
+        *[F.col(f"`{c.name}`") if c.name in there else F.lit(None).cast(c.type).alias(c.name) for c in dataset.columns]
+    )
     if dataset.slice is None or span == "all" or snapshot.unit == "all":
         return frame
     column = F.col(f"`{dataset.slice.column}`")
@@ -130,16 +156,23 @@ def _stretches(intervals: Sequence[Interval]) -> list[tuple[datetime, datetime]]
     return [(start, end) for start, end in stretches]
 
 
-def with_table_origin(frame: DataFrame, dataset: Dataset) -> DataFrame:
-    """A table's rows with the hidden columns of `storage.rows`, so that they too can be accounted for."""
+def with_origin(frame: DataFrame, snapshot: Snapshot) -> DataFrame:
+    """Rows that come from no raw file with the hidden columns of `storage.rows`, so that they too are accounted for."""
     row = F.struct(
         F.lit(None).cast("int").alias("file"),
         F.lit(None).cast("bigint").alias("hash"),
         F.lit(None).cast("string").alias("raw"),
         F.lit(None).cast(BROKEN_TYPE).alias("broken"),
     )
-    own = F.col(f"`{dataset.slice.column}`") if dataset.slice else F.lit(None).cast("date")
-    return frame.withColumns({ROW: row, SLICE: own})
+    own = snapshot.dataset.slice
+    if own is None or snapshot.unit == "all":
+        value = F.lit(None).cast("timestamp" if snapshot.unit == "hour" else "date")
+    else:
+        value = F.col(f"`{own.column}`")
+        if own.unit != snapshot.unit:
+            day = F.to_date(value)
+            value = F.trunc(day, "month") if snapshot.unit == "month" else day
+    return frame.withColumns({ROW: row, SLICE: value})
 
 
 def empty(spark: SparkSession, dataset: Dataset) -> DataFrame:

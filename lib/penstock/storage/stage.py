@@ -8,9 +8,7 @@ counts are exact under retries and speculation.
 from __future__ import annotations
 
 import json
-import math
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from penstock.storage.names import file_name
+from penstock.storage.statistics import file_statistics
 
 ACCEPTED, QUARANTINED, DROPPED, DUPLICATE = range(4)
 
@@ -56,9 +57,6 @@ _RESULT = pa.schema(
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
 _BUFFER_BYTES = 128 * 1024 * 1024
 _OPEN_FILES = 64
-# Delta's own default: statistics on the first 32 columns; longer strings are cut as Delta's writers do.
-_STATISTICS_COLUMNS = 32
-_STATISTICS_STRING = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class StagePlan:
         quarantine_root: The quarantine table's folder, or None where the output keeps no row accounting.
         columns: The columns of the output's files, in order (the slice column is not in the files).
         file_bytes: The size at which a file is closed and the next begun.
-        partitioned: The table is sliced: a file holds rows of one slice only.
+        by_slice: A file holds rows of one slice only.
     """
 
     root: str
@@ -79,7 +77,7 @@ class StagePlan:
     quarantine_root: str | None
     columns: tuple[str, ...]
     file_bytes: int
-    partitioned: bool
+    by_slice: bool
 
 
 @dataclass
@@ -137,7 +135,7 @@ class SliceWriter:
         buffer = self._buffers.pop(slice_value)
         self._buffered -= buffer.bytes
         table = pa.Table.from_batches(buffer.batches)
-        target = self._open.pop(slice_value, None) or self._begin(table.schema)
+        target = self._open.pop(slice_value, None) or self._begin(slice_value, table.schema)
         self._open[slice_value] = target
         target.writer.write_table(table, row_group_size=max(table.num_rows, 1))
         target.rows += table.num_rows
@@ -147,8 +145,8 @@ class SliceWriter:
         elif len(self._open) > _OPEN_FILES:
             self._finish(next(iter(self._open)))
 
-    def _begin(self, schema: pa.Schema) -> _OpenFile:
-        relative = f"{self.folder}/part-{uuid.uuid4().hex}.parquet"
+    def _begin(self, slice_value: str | None, schema: pa.Schema) -> _OpenFile:
+        relative = f"{self.folder}/{file_name(slice_value)}"
         path = os.path.join(self.root, relative)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         metadata: list[pq.FileMetaData] = []
@@ -181,78 +179,12 @@ def _columns_with_nan(table: pa.Table) -> Iterator[str]:
             yield name
 
 
-def file_statistics(metadata: pq.FileMetaData, nan_columns: set[str]) -> dict[str, Any]:
-    """Delta's statistics of one Parquet file, from its footer.
-
-    A column that holds NaN has no bounds: Parquet leaves NaN out of them, while Spark sorts NaN above every number,
-    so a reader that trusts them would skip rows that it should find.
-    """
-    low: dict[str, Any] = {}
-    high: dict[str, Any] = {}
-    nulls: dict[str, int] = {}
-    unbounded: set[str] = set(nan_columns)
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            chunk = row_group.column(index)
-            name = chunk.path_in_schema
-            if "." in name or (len(nulls) >= _STATISTICS_COLUMNS and name not in nulls):
-                continue
-            statistics = chunk.statistics
-            if statistics is None or not statistics.has_null_count:
-                nulls.pop(name, None)
-                unbounded.add(name)
-                continue
-            nulls[name] = nulls.get(name, 0) + statistics.null_count
-            if statistics.null_count == row_group.num_rows:
-                continue
-            if not statistics.has_min_max:
-                unbounded.add(name)
-                continue
-            low[name] = min(low[name], statistics.min) if name in low else statistics.min
-            high[name] = max(high[name], statistics.max) if name in high else statistics.max
-    minimum = {name: _bound(value, cut=True) for name, value in low.items() if name not in unbounded}
-    maximum = {name: _bound(value, cut=False) for name, value in high.items() if name not in unbounded}
-    return {
-        "numRecords": metadata.num_rows,
-        "minValues": {name: value for name, value in minimum.items() if value is not None},
-        "maxValues": {name: value for name, value in maximum.items() if value is not None},
-        "nullCount": nulls,
-    }
-
-
-def _bound(value: Any, *, cut: bool) -> Any:  # noqa: PLR0911 - one case for each type
-    """A bound as Delta writes it in JSON, or None where it cannot be written (bytes; a maximum that would be cut)."""
-    if isinstance(value, bytes):
-        return None
-    if isinstance(value, str):
-        if len(value) <= _STATISTICS_STRING:
-            return value
-        return value[:_STATISTICS_STRING] if cut else None
-    if isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        # Delta keeps milliseconds: a cut maximum would be too low, so it is rounded up by one.
-        text = value.strftime("%Y-%m-%dT%H:%M:%S")
-        milliseconds = value.microsecond // 1000
-        if not cut and value.microsecond % 1000:
-            if milliseconds == 999:
-                return None
-            milliseconds += 1
-        return f"{text}.{milliseconds:03d}" + ("Z" if value.tzinfo else "")
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return float(value) if hasattr(value, "as_tuple") else None
-
-
 def slice_text(value: Any) -> str | None:
     """A slice value as the text that Delta keeps for a partition (dates ISO, timestamps in UTC with a Z)."""
     if value is None:
         return None
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
 
 
@@ -274,7 +206,7 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
                 all_good = pc.all(good).as_py()
                 kept = part if all_good else part.filter(good)
                 if kept.num_rows:
-                    accepted.add(value if plan.partitioned else None, kept.select(list(plan.columns)))
+                    accepted.add(value if plan.by_slice else None, kept.select(list(plan.columns)))
                 if not all_good and plan.quarantine_root is not None:
                     bad = part.filter(pc.equal(disposition, QUARANTINED))
                     if bad.num_rows:

@@ -1,25 +1,20 @@
-"""Spark's type names (as the catalog writes them) as Arrow types, without Spark."""
+"""Declared columns as Arrow's and as Spark's schemas, without Spark."""
 
 from __future__ import annotations
-
-import re
 
 import pyarrow as pa
 
 from penstock.config import Column
-from penstock.errors import ConfigurationError, did_you_mean
+from penstock.config.ddl import Type, parse
+from penstock.errors import ConfigurationError
 
 _SIMPLE: dict[str, pa.DataType] = {
     "string": pa.string(),
     "boolean": pa.bool_(),
-    "byte": pa.int8(),
     "tinyint": pa.int8(),
-    "short": pa.int16(),
     "smallint": pa.int16(),
     "int": pa.int32(),
-    "integer": pa.int32(),
     "bigint": pa.int64(),
-    "long": pa.int64(),
     "float": pa.float32(),
     "double": pa.float64(),
     "date": pa.date32(),
@@ -27,19 +22,6 @@ _SIMPLE: dict[str, pa.DataType] = {
     "timestamp_ntz": pa.timestamp("us"),
     "binary": pa.binary(),
 }
-_DECIMAL = re.compile(r"decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)")
-_NESTED = re.compile(r"(array|map|struct)<(.*)>", re.DOTALL)
-
-
-def _split(text: str) -> list[str]:
-    """Cut at the commas that stand outside of any bracket."""
-    parts, depth, start = [], 0, 0
-    for at, char in enumerate(text):
-        depth += (char in "<(") - (char in ">)")
-        if char == "," and depth == 0:
-            parts.append(text[start:at])
-            start = at + 1
-    return [part.strip() for part in (*parts, text[start:])]
 
 
 def arrow_type(ddl: str) -> pa.DataType:
@@ -49,32 +31,37 @@ def arrow_type(ddl: str) -> pa.DataType:
     ListType(list<element: struct<rule: string, n: int32>>)
 
     Raises:
-        ConfigurationError: The name is not a Spark type.
+        ConfigurationError: It is no Spark type.
     """
-    text = ddl.strip()
-    lower = text.lower()
-    if lower in _SIMPLE:
-        return _SIMPLE[lower]
-    if lower == "decimal":
-        return pa.decimal128(10, 0)
-    if found := _DECIMAL.fullmatch(lower):
-        return pa.decimal128(int(found[1]), int(found[2]))
-    if found := _NESTED.fullmatch(text if lower.startswith(("array", "map", "struct")) else ""):
-        kind, inner = found[1].lower(), _split(found[2])
-        if kind == "array" and len(inner) == 1:
-            return pa.list_(pa.field("element", arrow_type(inner[0])))
-        if kind == "map" and len(inner) == 2:
-            return pa.map_(arrow_type(inner[0]), arrow_type(inner[1]))
-        if kind == "struct":
-            fields = [re.split(r"[:\s]\s*", part, maxsplit=1) for part in inner]
-            if all(len(f) == 2 for f in fields):
-                return pa.struct([pa.field(name.strip(), arrow_type(kind)) for name, kind in fields])
-    raise ConfigurationError(f"{ddl!r} is not a column type.", hint=did_you_mean(lower, _SIMPLE))
+    try:
+        return _arrow(parse(ddl))
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _arrow(kind: Type) -> pa.DataType:
+    if kind.digits:
+        return pa.decimal128(*kind.digits)
+    if not kind.inside:
+        return _SIMPLE[kind.name]
+    inside = [pa.field(name, _arrow(of)) for name, of in kind.inside]
+    if kind.name == "struct":
+        return pa.struct(inside)
+    return pa.list_(inside[0]) if kind.name == "array" else pa.map_(inside[0].type, inside[1].type)
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of declared columns."""
     return pa.schema([pa.field(column.name, arrow_type(column.type)) for column in columns])
+
+
+def spark_name(ddl: str) -> str:
+    """A declared type as `DataFrame.dtypes` shows it.
+
+    >>> spark_name("array<LONG>"), spark_name("decimal")
+    ('array<bigint>', 'decimal(10,0)')
+    """
+    return str(parse(ddl))
 
 
 def ddl(columns: tuple[Column, ...], *, of: str | None = None) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from urllib.parse import quote, unquote
 
 _GLOB = re.compile(r"([*?\[\]{}\\])")
-# What java.net.URI leaves as it is in a path; letters beyond ASCII stay too.
+# What java.net.URI leaves as it is in a path; beyond ASCII it writes blanks and control characters in hex.
 _LEGAL = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-!.~'()*,;:$&+=@/")
 
 
@@ -24,5 +26,18 @@ def as_uris(path: str) -> tuple[str, ...]:
     >>> as_uris("/in/a b%.csv")
     ('file:/in/a%20b%25.csv', 'file:///in/a%20b%25.csv')
     """
-    encoded = "".join(c if c in _LEGAL or ord(c) > 127 else f"%{ord(c):02X}" for c in path)
+    encoded = "".join(c if c in _LEGAL or (ord(c) > 127 and not _is_blank(c)) else quote(c, safe="") for c in path)
     return (f"file:{encoded}", f"file://{encoded}")
+
+
+def of_uri(uri: str) -> str:
+    """The local path that a URI names.
+
+    >>> of_uri("file:///in/a%20b%25.csv")
+    '/in/a b%.csv'
+    """
+    return unquote(re.sub(r"^file:(?://)?(?=/)", "", uri))
+
+
+def _is_blank(char: str) -> bool:
+    return unicodedata.category(char) in ("Zs", "Zl", "Zp", "Cc")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,8 @@ from penstock.storage.types import arrow_schema
 __all__ = ["DeltaTable", "StagedFile", "VersionMovedError", "commit", "create", "data_files", "open_table"]
 
 _CONFIGURATION = {"delta.enableDeletionVectors": "false"}
+# What delta-rs, beside letters and digits, leaves as it is when it writes a path into the log.
+_UNENCODED = "!$&'()+,-./:;=@_~"
 
 
 class VersionMovedError(Exception):
@@ -42,27 +44,50 @@ def open_table(location: str) -> DeltaTable | None:
     """The table at a location as it is now, or None where there is none.
 
     Raises:
-        SchemaError: The table uses deletion vectors, which file-wise replacement would lose.
+        SchemaError: The table uses deletion vectors, which file-wise replacement would lose, or column mapping, under
+            which its files have other names for its columns.
     """
     try:
         table = DeltaTable(location)
     except TableNotFoundError:
         return None
+    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        raise SchemaError(
+            f"The table at {location} has column mapping.",
+            hint="Write it anew without delta.columnMapping.mode; this property cannot be taken back on every table.",
+        )
     features = table.protocol().writer_features or []
     if "deletionVectors" in features and pa.table(table.deletion_vectors()).num_rows:
         raise SchemaError(
             f"The table at {location} has deletion vectors.",
-            hint="Run REORG TABLE … APPLY (PURGE) on it and switch delta.enableDeletionVectors off.",
+            hint="Set its property delta.enableDeletionVectors to false, then run REORG TABLE … APPLY (PURGE) on it.",
         )
     return table
 
 
 def data_files(table: DeltaTable) -> pa.Table:
-    """The table's live files: path, size_bytes, num_records, `partition.<column>`, …; one row each."""
+    """The table's live files: path (encoded, as in the log), size_bytes, num_records, `partition.<column>`, ….
+
+    One row each.
+    """
     files = pa.table(table.get_add_actions(flatten=True))
     if "num_records" not in files.column_names:
         files = files.append_column("num_records", pa.nulls(files.num_rows, pa.int64()))
     return files
+
+
+def partition_values(files: pa.Table, dataset: Dataset) -> list[Any]:
+    """The slice value of each of these files; None where the table is not sliced."""
+    if dataset.slice is None or not files.num_rows:
+        return [None] * files.num_rows
+    name = f"partition.{dataset.slice.column}"
+    if name not in files.column_names:
+        raise SchemaError(
+            f"{dataset.name}: the catalog says that it is sliced by {dataset.slice.column}; "
+            f"the table at {dataset.location} is not.",
+            hint="Declare no slice for it, or have it written partitioned by that column.",
+        )
+    return list(files.column(name).to_pylist())
 
 
 def create(dataset: Dataset) -> DeltaTable:
@@ -71,28 +96,37 @@ def create(dataset: Dataset) -> DeltaTable:
     Raises:
         SchemaError: The table's columns are not the declared ones.
     """
-    table = open_table(dataset.location)
-    declared = arrow_schema(dataset.columns)
-    partition_by = [dataset.slice.column] if dataset.slice else []
+    table = check(dataset)
     if table is None:
         DeltaTable.create(
             dataset.location,
-            declared,
+            arrow_schema(dataset.columns),
             mode="ignore",
-            partition_by=partition_by or None,
+            partition_by=[dataset.slice.column] if dataset.slice else None,
             name=dataset.name.replace(".", "_"),
             description=dataset.description or None,
             configuration=_CONFIGURATION,
         )
-        table = DeltaTable(dataset.location)
-    _check_schema(dataset, table, declared, partition_by)
+        table = check(dataset)
+        assert table is not None
     return table
 
 
-def _check_schema(dataset: Dataset, table: DeltaTable, declared: pa.Schema, partition_by: list[str]) -> None:
-    there = pa.schema(table.schema().to_arrow())
-    have = {field.name: _canonical(field.type) for field in there}
-    want = {field.name: _canonical(field.type) for field in declared}
+def check(dataset: Dataset) -> DeltaTable | None:
+    """The table of a dataset that is to be written, if there is one.
+
+    Raises:
+        SchemaError: The table's columns are not the declared ones.
+    """
+    table = open_table(dataset.location)
+    if table is not None:
+        _check_schema(dataset, table)
+    return table
+
+
+def _check_schema(dataset: Dataset, table: DeltaTable) -> None:
+    have, want = _types(pa.schema(table.schema().to_arrow())), _types(arrow_schema(dataset.columns))
+    partition_by = [dataset.slice.column] if dataset.slice else []
     wrong = [f"{n}: table {have[n]}, catalog {want[n]}" for n in want if n in have and have[n] != want[n]]
     gone = sorted(set(have) - set(want))
     new = sorted(set(want) - set(have))
@@ -107,6 +141,41 @@ def _check_schema(dataset: Dataset, table: DeltaTable, declared: pa.Schema, part
             hint="Declare the columns that the table has, or give the dataset another location and run it again.",
             evidence=evidence,
         )
+
+
+def check_input(dataset: Dataset, there: pa.Schema) -> list[str]:
+    """Hold the columns of a table that is read to the declared ones.
+
+    Returns:
+        Notes for the run page: extra columns that are ignored, missing ones that are read as null.
+
+    Raises:
+        SchemaError: A column is missing, new or of another type, beyond what the policies allow.
+    """
+    have, want = _types(there), _types(arrow_schema(dataset.columns))
+    missing = [name for name in want if name not in have]
+    extra = [name for name in have if name not in want]
+    wrong = [
+        f"{name}: table {have[name]}, catalog {want[name]}" for name in want if have.get(name, want[name]) != want[name]
+    ]
+    evidence = [
+        *wrong,
+        *(f"{name}: only in the catalog" for name in missing if dataset.missing_column == "error"),
+        *(f"{name}: only in the table" for name in extra if dataset.extra_column == "error"),
+    ]
+    if evidence:
+        raise SchemaError(
+            f"{dataset.name}: the table at {dataset.location} has other columns than the catalog says "
+            f"({'; '.join(evidence[:5])}).",
+            hint="Declare the table's columns, or what becomes of others (missing_column, extra_column).",
+            evidence=evidence,
+        )
+    notes = [f"column {name} is missing: read as null" for name in missing]
+    return notes + [f"column {name} is new: ignored" for name in extra]
+
+
+def _types(schema: pa.Schema) -> dict[str, str]:
+    return {field.name: _canonical(field.type) for field in schema}
 
 
 def _canonical(kind: pa.DataType) -> str:
@@ -125,21 +194,15 @@ def _canonical(kind: pa.DataType) -> str:
     return str(kind)
 
 
-def files_to_replace(table: DeltaTable, dataset: Dataset, slices: Iterable[str | None] | None) -> pa.Table:
-    """The live files of the given slices (None: of the whole table)."""
-    files = data_files(table)
-    if slices is None or dataset.slice is None:
-        return files
-    column = files.column(f"partition.{dataset.slice.column}")
-    wanted = list(slices)
-    texts = pa.array([_partition_text(value) for value in column.to_pylist()], pa.string())
-    return files.filter(pc.is_in(texts, value_set=pa.array(wanted, pa.string())))
-
-
-def _partition_text(value: Any) -> str | None:
+def files_to_replace(table: DeltaTable, dataset: Dataset, slices: Collection[str | None]) -> pa.Table:
+    """The live files of the given slices; all of them where the table is not sliced, or None (all of time) is given."""
     from penstock.storage.stage import slice_text
 
-    return slice_text(value)
+    files = data_files(table)
+    if dataset.slice is None or None in slices or not files.num_rows:
+        return files
+    texts = pa.array([slice_text(value) for value in partition_values(files, dataset)], pa.string())
+    return files.filter(pc.is_in(texts, value_set=pa.array(list(slices), pa.string())))
 
 
 def commit(
@@ -159,17 +222,20 @@ def commit(
 
     Raises:
         VersionMovedError: The table is no longer at `table.version()`; nothing was changed.
+        SchemaError: The log names a file to be removed in a way that delta-rs cannot.
     """
+    from penstock.storage.stage import slice_text
+
     now = int(time.time() * 1000)
     column = dataset.slice.column if dataset.slice else None
     actions: list[AddAction | RemoveAction] = []
     if remove is not None and remove.num_rows:
-        values = remove.column(f"partition.{column}").to_pylist() if column else [None] * remove.num_rows
+        values = partition_values(remove, dataset)
         for path, size, value in zip(
             remove.column("path").to_pylist(), remove.column("size_bytes").to_pylist(), values, strict=True
         ):
-            partition = {column: _partition_text(value)} if column else {}
-            actions.append(RemoveAction(quote(path, safe="/=-._~"), True, now, size, partition))
+            partition = {column: slice_text(value)} if column else {}
+            actions.append(RemoveAction(_removable(path, dataset), True, now, size, partition))
     for file in add:
         partition = {column: file.slice} if column else {}
         actions.append(AddAction(file.path, file.bytes, partition, now, True, file.stats))
@@ -192,6 +258,17 @@ def commit(
         raise
     version = table.version()
     return int(version) + 1
+
+
+def _removable(path: str, dataset: Dataset) -> str:
+    """A file's path as delta-rs takes it, which is decoded; what it makes of it must be what the log has."""
+    decoded = unquote(path)
+    if quote(decoded, safe=_UNENCODED) != path:
+        raise SchemaError(
+            f"{dataset.name}: the log of {dataset.location} names the file {path!r} in a way that cannot be removed.",
+            hint="Have its slice written anew by the writer that made it, into a column without special characters.",
+        )
+    return decoded
 
 
 def _moved(table: DeltaTable) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from penstock.config import Dataset
-from penstock.errors import MalformedInputError, SchemaError
+from penstock.errors import MalformedInputError, PermissionDeniedError, SchemaError
 from penstock.lazy import F
 from penstock.storage.rows import CORRUPT, PATH, POSITION
 from penstock.storage.types import arrow_schema, ddl
@@ -31,7 +31,11 @@ def check_footer(file: SourceFile, dataset: Dataset) -> list[str]:
     where = f"{dataset.name}: {file.path}"
     try:
         found = pq.read_schema(file.path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except PermissionError as error:
+        raise PermissionDeniedError(
+            f"{where} cannot be read: {error.strerror}.", hint="Give this user the right to read it."
+        ) from error
+    except (pa.ArrowException, OSError) as error:
         raise MalformedInputError(
             f"{where} is not a readable Parquet file: {error}.", hint="Deliver the file again, whole."
         ) from error

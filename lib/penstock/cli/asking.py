@@ -1,0 +1,165 @@
+"""The commands that ask and change nothing: jobs, show, plan, status, runs, quarantine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli import options as o
+
+
+def jobs(as_json: o.Json = False) -> None:
+    """List the installed jobs."""
+    from penstock import registry
+    from penstock.cli import about_jobs, output
+
+    found = list(registry.listing().values())
+    if as_json:
+        output.print_json({"jobs": [about_jobs.summary(entry) for entry in found]})
+    else:
+        about_jobs.print_jobs(found)
+
+
+def show(job: o.JobName, env: o.Env = "local", conf: o.Conf = None, as_json: o.Json = False) -> None:
+    """Show one job: parameters, inputs, outputs."""
+    from penstock import registry
+    from penstock.cli import about_jobs, output
+    from penstock.nightly import check_names
+
+    config, found = o.load_config(env, conf, None, None, None), registry.job(job)
+    check_names(config, found)
+    document = about_jobs.document(found, config)
+    if as_json:
+        output.print_json(document)
+    else:
+        about_jobs.print_job(document)
+
+
+def plan(
+    job: o.JobName,
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    sets: o.Sets = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+) -> None:
+    """Say what a run would read and replace; nothing is written."""
+    from penstock import plan as plans
+    from penstock import registry
+    from penstock.cli import about_runs, output
+    from penstock.nightly import check_names
+    from penstock.runner import open_record
+    from penstock.spec import asked_intervals, resolve
+
+    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
+    check_names(config, found)
+    asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
+    spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
+    document = plans.plan(spec, open_record(config), force=force)
+    if as_json:
+        output.print_json(document)
+    else:
+        about_runs.print_plan(document)
+
+
+def status(
+    job: o.OptionalJob = None,
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    as_json: o.Json = False,
+) -> None:
+    """Per job: which intervals are done, missing, stale or failed."""
+    from penstock import registry
+    from penstock import status as states
+    from penstock.cli import about_runs, output
+    from penstock.nightly import job_intervals, planned
+    from penstock.runner import open_record
+    from penstock.spec import asked_span
+
+    config, listed = planned(o.load_config(env, conf, data, warehouse, inputs))
+    chosen = [registry.job(job)] if job else listed
+    tz = config.settings.timezone
+    span = asked_span(tz, interval=interval, first=first, last=last) if interval or first or last else None
+    whole = span is None or span[0].unit == "all"
+    record = open_record(config)
+    found = [
+        states.status(each, config, record, None if whole or span is None else job_intervals(each, *span, tz))
+        for each in chosen
+    ]
+    if as_json:
+        output.print_json({"jobs": [item.document() for item in found]})
+    else:
+        about_runs.print_status(found)
+
+
+def runs(
+    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run's record.")] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Only this job's.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many.")] = 30,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    warehouse: o.Warehouse = None,
+    as_json: o.Json = False,
+) -> None:
+    """The ledger: the latest runs, or one run's record and page."""
+    from penstock import registry
+    from penstock.cli import about_runs, output
+    from penstock.errors import UsageError, did_you_mean
+    from penstock.report.store import Store
+    from penstock.runner import open_record
+
+    config = o.load_config(env, conf, None, warehouse, None)
+    ledger = open_record(config)
+    if run_id is None:
+        found = ledger.runs(job=job, limit=limit)
+        if job is not None and not found and job not in (names := registry.listing()):
+            raise UsageError(f"There is no job {job}, and no run of one.", hint=did_you_mean(job, names))
+        if as_json:
+            output.print_json({"runs": found})
+        else:
+            about_runs.print_runs(found)
+        return
+    document = ledger.run(run_id) or Store.of(config.settings.warehouse).read_batch(run_id)
+    if document is None:
+        raise UsageError(f"The ledger of {config.settings.warehouse} has no run {run_id}.", hint="See: penstock runs")
+    if as_json:
+        output.print_json(document)
+    else:
+        about_runs.print_run(document)
+
+
+def quarantine(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="The dataset that refused the rows.")],
+    interval: o.IntervalOption = None,
+    rule: Annotated[str | None, typer.Option("--rule", metavar="R", help="Only rows that break this rule.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="How many examples.")] = 10,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    warehouse: o.Warehouse = None,
+    as_json: o.Json = False,
+) -> None:
+    """The rejected rows of a dataset: counts by reason, and examples with file, line and text."""
+    from penstock.cli import about_runs, output
+    from penstock.interval import Interval
+    from penstock.quality import inspect
+
+    config = o.load_config(env, conf, None, warehouse, None)
+    span = Interval.parse(interval, config.settings.timezone) if interval else None
+    document = inspect.rejected(config.dataset(dataset), span, rule=rule, limit=limit)
+    if as_json:
+        output.print_json(document)
+    else:
+        about_runs.print_quarantine(document)

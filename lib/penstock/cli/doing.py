@@ -1,0 +1,142 @@
+"""The commands that write: run, nightly, sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.cli import options as o
+
+if TYPE_CHECKING:
+    from penstock.interval import Interval
+
+
+def run(
+    job: o.JobName,
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    sets: o.Sets = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+) -> None:
+    """Run a job over one interval, or over a range in as few Spark jobs as it allows."""
+    from penstock import registry
+    from penstock.batches import Sessions, run_all
+    from penstock.cli import output
+    from penstock.nightly import check_names
+    from penstock.report.console import batch_summary, progress
+    from penstock.spec import asked_intervals, resolve
+
+    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
+    check_names(config, found)
+    asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
+    spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
+    name = f"{found.name} {_span(asked)}"
+    with progress(output.console(stderr=True), name) as shown, Sessions(config, f"penstock {name}") as sessions:
+        document = run_all(spec, config, sessions, force=force, progress=shown.update)
+    if not as_json:
+        batch_summary(output.console(), document)
+        _print_card(document)
+    elif first:
+        output.print_json(document)
+    else:
+        extra = {key: document[key] for key in ("batch_id", "steps", "notes")}
+        output.print_json({**document["runs"][0], **extra})
+    raise typer.Exit(output.exit_code(document["state"]))
+
+
+def nightly(
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    jobs: Annotated[list[str] | None, typer.Option("--job", metavar="JOB", help="Only this job; repeatable.")] = None,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+) -> None:
+    """Run all that is missing, stale or failed of every job of the nightly, in the order of their inputs."""
+    from penstock.cli import output
+    from penstock.nightly import nightly as run_nightly
+    from penstock.report.console import night_summary, progress
+    from penstock.spec import asked_span
+
+    config = o.load_config(env, conf, data, warehouse, inputs)
+    start, end = asked_span(config.settings.timezone, interval=interval, first=first, last=last)
+    with progress(output.console(stderr=True), f"nightly {_span((start, end))}") as shown:
+        document = run_nightly(
+            config,
+            start,
+            end,
+            names=jobs or (),
+            force=force,
+            command=o.command_line(),
+            progress=shown.update,
+            detail=shown.detail,
+        )
+    if as_json:
+        output.print_json(document)
+    else:
+        night_summary(output.console(), document)
+        for entry in document["jobs"]:
+            _print_card(entry["batch"] or entry)
+    raise typer.Exit(output.exit_code(document["state"]))
+
+
+def sample(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to write; DIR/truth holds what jobs must find.")],
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same bytes.")] = 7,
+    days: Annotated[int, typer.Option("--days", metavar="N", min=1, help="How many days.")] = 14,
+    scale: Annotated[float, typer.Option("--scale", metavar="X", min=0.01, help="1 is about 300 lines a day.")] = 1.0,
+    as_json: o.Json = False,
+) -> None:
+    """Write seeded sample data with known faults, and the truth beside it."""
+    from penstock.cli import output
+    from penstock.report.words import count
+    from penstock.samples import samples
+
+    written: dict[str, Any] = {}
+    for name, write in samples().items():
+        truth = write(Path(folder), seed=seed, days=days, scale=scale)
+        where, facts = str(Path(folder).absolute()), str(truth.path.absolute())
+        written[name] = {
+            "dataset": truth.dataset,
+            "folder": where,
+            "truth": facts,
+            "files": truth.files,
+            "rows": truth.rows,
+        }
+    if as_json:
+        output.print_json({"samples": written})
+        return
+    for about in written.values():
+        typer.echo(f"{about['dataset']}: {count(about['rows'])} rows in {count(about['files'])} files")
+        typer.echo(f"  truth  {about['truth']}")
+    typer.echo(f"  use    --data {Path(folder)}")
+
+
+def _span(intervals: Sequence[Interval]) -> str:
+    first, last = intervals[0].label, intervals[-1].label
+    return first if first == last else f"{first} to {last}"
+
+
+def _print_card(document: dict[str, Any]) -> None:
+    """The failure card of a batch, or of a job of the night that had none."""
+    from penstock.cli import output
+    from penstock.report.card import Failure, render_card
+
+    if about := document.get("failure"):
+        kind, message, place = about["class"], about["message"], about["place"]
+        render_card(Failure(kind, message, place, tuple(about["evidence"]), about["next"]), output.console(stderr=True))
