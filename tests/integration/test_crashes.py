@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import random
 import shutil
@@ -170,9 +171,11 @@ def kill_at_what_the_disk_shows(site, trials) -> None:
         story.old, version = site.seen, trial + 2
         site.write((1, 2), version)
         pattern = patterns[trial % len(patterns)]
-        there = set(retail.glob(pattern))
+        # `glob.glob` bears that folders come and go while it looks, which `Path.glob` does not.
+        pattern = str(retail / pattern)
+        there = set(glob.glob(pattern))
         process = site.lines(1, 2)
-        process.until(lambda pattern=pattern, there=there: bool(set(retail.glob(pattern)) - there))
+        process.until(lambda pattern=pattern, there=there: bool(set(glob.glob(pattern)) - there))
         time.sleep(chance.choice((0, 0.01, 0.1, 0.5)) * chance.random())
         process.kill()
         lines, quarantine = site.seen, site.refused
