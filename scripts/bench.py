@@ -13,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ SHARED = ROOT.parent / "shared"
 RETAIL = SHARED / "data" / "etl" / "online_retail_by_day"
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 MEMORY = "6g"
+# Where Great Expectations is, or would be, in this environment (the extra quality-gx).
+GX = Path(sysconfig.get_paths()["purelib"]) / "great_expectations"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,40 @@ def table_rows(folder: Path) -> int:
     return DeltaTable(str(folder / "retail" / "lines")).count()
 
 
+def orders(folder: Path) -> Path:
+    """Five million rows for rules, with about 1 % bad values a column; made once a benchmark, beside its folders."""
+    made = folder.parent / "orders"
+    if not made.exists():
+        make = [sys.executable, str(SHARED / "bench" / "make_data.py"), "table", str(made), "--rows", "5000000"]
+        subprocess.run(make, check=True)
+    return made
+
+
+def gated(folder: Path) -> list[str]:
+    """The table written again through the gate, with 25 rules of which 17 keep rows out."""
+    conf = ROOT / "scripts" / "bench_rules"
+    where = [f"--input=bench.raw={orders(folder)}", f"--warehouse={folder}", f"--conf={conf / 'conf'}"]
+    return [PENSTOCK, "run", f"{conf / 'orders.py'}:job", "--interval=all", *where]
+
+
+def by_opponent(script: str) -> Callable[[Path], list[str]]:
+    """The command of an opponent that reads the table for rules."""
+    writes = ["--format", "SUMMARY"] if script == "rules_gx.py" else []
+
+    def command(folder: Path) -> list[str]:
+        out = writes or [str(folder)]
+        return [sys.executable, str(SHARED / "bench" / script), str(orders(folder)), *out]
+
+    return command
+
+
+def order_rows(folder: Path) -> int:
+    """Rows of the gated table and of its quarantine, by their logs."""
+    from deltalake import DeltaTable
+
+    return sum(DeltaTable(str(folder / "bench" / name)).count() for name in ("orders", "orders_quarantine"))
+
+
 BENCHES = {
     "retail": Bench(
         ours=retail,
@@ -84,6 +121,8 @@ BENCHES = {
         rows=table_rows,
     ),
     "one_day": Bench(one_day, bare_day, (RETAIL, SHARED / "bench" / "retail_by_hand.py"), table_rows),
+    "rules": Bench(gated, by_opponent("rules_by_hand.py"), (SHARED / "bench" / "rules_by_hand.py",), order_rows),
+    "rules_gx": Bench(gated, by_opponent("rules_gx.py"), (SHARED / "bench" / "rules_gx.py", GX), order_rows),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),

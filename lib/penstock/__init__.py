@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from penstock.job import Input, Job, Output, Params
     from penstock.lazy import F, Window
     from penstock.quality.marks import drop_when, mark_duplicates
+    from penstock.quality.personal import masked, masked_email, pseudonym
 
 __version__ = "0.1.0"
 
@@ -49,12 +50,16 @@ __all__ = [
     "__version__",
     "drop_when",
     "mark_duplicates",
+    "masked",
+    "masked_email",
+    "pseudonym",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Input", "Job", "Output", "Params"), "penstock.job"),
     **dict.fromkeys(("F", "Window"), "penstock.lazy"),
     **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),
+    **dict.fromkeys(("masked", "masked_email", "pseudonym"), "penstock.quality.personal"),
     "Interval": "penstock.interval",
 }
 

@@ -222,9 +222,33 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
 
 def _quality(batches: Sequence[Document]) -> Document:
     found: dict[str, Document] = {}
+    rules: dict[str, dict[str, Document]] = {}
     for batch in batches:
         for name, about in batch["quality"].get("quarantine", {}).items():
             before = found.get(name, {"reasons": {}, "examples": []})
             reasons = dict(Counter(before["reasons"]) + Counter(about["reasons"]))
             found[name] = {**about, "reasons": reasons, "examples": before["examples"] or about["examples"]}
-    return {"quarantine": found} if found else {}
+        for name, judged in batch["quality"].get("rules", {}).items():
+            known = rules.setdefault(name, {})
+            for rule in judged:
+                known[rule["rule"]] = _both_rules(known[rule["rule"]], rule) if rule["rule"] in known else rule
+    earlier: list[Document] = next((each for batch in batches if (each := batch["quality"].get("earlier"))), [])
+    return {
+        **({"quarantine": found} if found else {}),
+        **(
+            {"rules": {name: list(known.values()) for name, known in rules.items()}, "earlier": earlier}
+            if rules
+            else {}
+        ),
+    }
+
+
+def _both_rules(one: Document, other: Document) -> Document:
+    """A rule over the slices of two batches."""
+    return {
+        **one,
+        **{key: one[key] + other[key] for key in ("slices", "met", "not_met_in")},
+        **{key: _plus(one[key], other[key]) for key in ("element_count", "missing_count", "unexpected_count")},
+        "success": one["success"] and other["success"],
+        "observed": None,
+    }

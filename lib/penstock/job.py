@@ -47,11 +47,13 @@ class Output:
         mode: What a publish does to what is there already; see docs/storage.md.
         rows_of: The input whose every row must be accounted for in this output (a row-preserving
             output), or None where the output is an aggregate.
+        rules: Rules in Python (`penstock.quality.rules.Rule`), beside those of the rules files; see docs/rules.md.
     """
 
     dataset: str
     mode: WriteMode = "replace_slice"
     rows_of: str | None = None
+    rules: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import faults, staging
-from penstock.errors import FencedError, PenstockError
+from penstock import faults, places, promises, staging, verdicts
+from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
 from penstock.ledger.model import EmptyRecord, Record, Want
@@ -28,7 +28,7 @@ from penstock.storage.snapshot import slice_texts
 from penstock.takeover import landed, take_over
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from penstock.config import Config
 
@@ -79,14 +79,18 @@ def run(
     wants = [this.view.want(interval) for interval in present]
     if not wants:
         return batch_document(this, "skipped")
-    force = force or _is_one_whole(this, wants)
+    if force or _has_work(this, wants):
+        # A rule that is wrong is told before anything is claimed.
+        spec.rules()
+        # What `replace_all` leaves is what this run brings: all intervals are run where one is.
+        force = force or any(output.mode == "replace_all" for output in spec.job.outputs.values())
     owner = this_process(ledger.host)
     this.claim = ledger.claim(spec.job.name, spec.batch_key, wants, owner, batch_name=spec.batch_name, force=force)
     if this.claim.attempt is None:
         return batch_document(this, "skipped")
     with _heartbeat(ledger, this.attempt.epoch):
         try:
-            return _carry_out(this, spark)
+            return _carry_out(this, config, spark)
         except BaseException as error:  # noqa: BLE001 - every end of an attempt, also Ctrl-C, is written down
             return _fail(this, error)
 
@@ -102,15 +106,13 @@ def _is_present(this: RunState, interval: Interval) -> bool:
     return record is not None and record.done_key is not None
 
 
-def _is_one_whole(this: RunState, wants: Sequence[Want]) -> bool:
-    """Whether all intervals must be run where one must: what `replace_all` leaves is what this run brings."""
-    if not any(output.mode == "replace_all" for output in this.spec.job.outputs.values()):
-        return False
+def _has_work(this: RunState, wants: Sequence[Want]) -> bool:
+    """Whether one of the intervals is not done, as far as the ledger knows."""
     done = {label: (record.done_key, record.done_fingerprint) for label, record in this.records.items()}
     return any(done.get(want.label) != (want.run_key, want.fingerprint) for want in wants)
 
 
-def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
+def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Document:
     faults.reach("claimed")
     with this.step("claim"):
         take_over(this)
@@ -118,7 +120,7 @@ def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
         if not this.todo:
             return _close(this, "succeeded")
     with this.step("look at inputs"):
-        staging.check_outputs(this.spec, this.todo)
+        promises.check_outputs(this.spec, this.todo)
         this.failed, this.notes = _check_inputs(this)
         this.todo = tuple(interval for interval in this.todo if interval not in this.failed)
         if not this.todo:
@@ -130,13 +132,22 @@ def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
     faults.reach("read")
     with this.step("transform"):
         frames = staging.transform(spark, this.spec, inputs, this.todo)
-    places = staging.places(this.spec, this.attempt)
-    this.ledger.note_staging(this.attempt.epoch, [json.dumps(place) for place in places.values()])
+    lookup = partial(_looked_up, spark, config)
+    staged_at = places.places(this.spec, this.attempt).values()
+    this.ledger.note_staging(this.attempt.epoch, [json.dumps(place) for place in staged_at])
     for name, frame in frames.items():
         with this.step(f"write {name}" if len(frames) > 1 else "write"):
-            this.staged[name] = staging.stage_output(spark, this.spec, this.attempt, name, frame, inputs, this.todo)
+            this.staged[name] = staging.stage_output(
+                spark, this.spec, this.attempt, name, frame, inputs, this.todo, lookup
+            )
+    if this.spec.suites:
+        _judge(this)
+        if not this.todo:
+            return _close(this, "refused")
     faults.reach("gated")
     with this.step("publish"):
+        for name, staged in this.staged.items():
+            this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged)
         publications = _publications(this)
         this.ledger.prepare(this.attempt.epoch, _prepared(this, publications))
         for name, publication in publications.items():
@@ -145,6 +156,39 @@ def _carry_out(this: RunState, spark_source: SparkSource) -> Document:
             faults.reach(f"published:{name}")
     faults.reach("accounted")
     return _close(this, "failed" if this.failed else "succeeded")
+
+
+def _judge(this: RunState) -> None:
+    """Put the rules to what was staged; intervals that one refuses are taken out of all outputs."""
+    refused: dict[Interval, RefusedError] = {}
+    earlier = verdicts.Earlier.of(_documents_before(this))
+    for name, staged in this.staged.items():
+        this.verdicts[name], found = verdicts.judged(this.spec, name, staged, this.todo, earlier)
+        refused |= {interval: error for interval, error in found.items() if interval not in refused}
+    # Only now, so that the page has what all rules came to.
+    for verdict in this.verdicts.values():
+        if verdict.refusal:
+            raise verdict.refusal
+    if refused:
+        this.failed |= refused
+        this.todo = tuple(interval for interval in this.todo if interval not in refused)
+        for name, staged in this.staged.items():
+            this.staged[name] = staging.without(this.spec, name, staged, slice_texts(list(refused)))
+
+
+def _documents_before(this: RunState) -> Iterator[Document]:
+    """The documents of the runs that rules compare with: as many slices before the last one as any asks for."""
+    runs = max((suite.longest_history for suite in this.spec.suites.values()), default=0)
+    done = {label: record.done_run_id for label, record in this.records.items() if record.done_run_id}
+    first, last = this.todo[0].label, this.todo[-1].label
+    before = sorted(label for label in done if label < first)[-runs:] if runs else []
+    between = [label for label in done if runs and first <= label < last]
+    return this.ledger.documents(run_id for label in (*before, *between) if (run_id := done[label]))
+
+
+def _looked_up(spark: SparkSession, config: Config, name: str) -> DataFrame:
+    """A dataset of the catalog as it is now, for rules that look something up in it."""
+    return read.whole(spark, config.dataset(name), config.settings.timezone)
 
 
 def _left(this: RunState) -> list[Any]:
@@ -182,7 +226,7 @@ def _publications(this: RunState) -> dict[str, Publication]:
     )
     common = {
         "slices": slices,
-        "app_id": staging.app_id(this.spec),
+        "app_id": places.app_id(this.spec),
         "epoch": this.attempt.epoch,
         "user_metadata": metadata,
     }
@@ -248,7 +292,7 @@ def _prepared(this: RunState, publications: Mapping[str, Publication]) -> Docume
     # A run's document is there once: in its outcome, for which its label stands among the batch's.
     runs = [run["interval"] if run["interval"] in told else run for run in batch["runs"]]
     return {
-        "targets": [staging.places(this.spec, this.attempt)[name] for name in publications],
+        "targets": [places.places(this.spec, this.attempt)[name] for name in publications],
         "outcomes": [vars(outcome) for outcome in outcomes],
         "batch": {**batch, "runs": runs},
     }
@@ -257,7 +301,8 @@ def _prepared(this: RunState, publications: Mapping[str, Publication]) -> Docume
 def _close(this: RunState, state: str) -> Document:
     """Step 7: the accounts, the page, the ledger."""
     document = kept_document(this, state)
-    this.ledger.close(this.attempt.epoch, state, outcomes_of(this, document), _without_runs(document))  # type: ignore[arg-type]
+    outcomes = outcomes_of(this, document)
+    this.ledger.close(this.attempt.epoch, document["state"], outcomes, _without_runs(document))
     faults.reach("closed")
     return document
 
@@ -272,7 +317,12 @@ def _fail(this: RunState, error: BaseException) -> Document:
         if own and own.failure_class == "quality"
         else "failed"
     )
-    failure = card.classify(error, [this.spec.job.transform.__module__, _file_of(this.spec)], command=this.spec.command)
+    failure = card.classify(
+        error,
+        [this.spec.job.transform.__module__, _file_of(this.spec)],
+        command=this.spec.command,
+        personal=this.spec.is_personal,
+    )
     _clear_staged(this)
     document = kept_document(this, state, dict(failure.to_dict()))
     outcomes = outcomes_of(this, document, failure.message)
@@ -286,7 +336,7 @@ def _fail(this: RunState, error: BaseException) -> Document:
 
 def _clear_staged(this: RunState) -> None:
     """Remove the files that no table has taken; an error, or Ctrl-C, may come after a commit that went through."""
-    for place in staging.places(this.spec, this.attempt).values():
+    for place in places.places(this.spec, this.attempt).values():
         with suppress(Exception):
             # A table that cannot be asked may have them.
             if not landed(place, this.attempt.epoch):

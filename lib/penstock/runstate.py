@@ -9,20 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.ledger.model import Attempt, Claim, Ledger, Outcome, SliceRecord, State
-from penstock.report import card
+from penstock.places import run_id as run_id_of
+from penstock.report import card, rule_history
+from penstock.report.record import write_json
 from penstock.report.steps import of_like_size
 from penstock.report.store import Store
 from penstock.spec import Spec, View
 from penstock.staging import Staged
-from penstock.staging import run_id as run_id_of
 from penstock.storage.publish import Published
 from penstock.storage.stage import slice_text
 from penstock.tally import Tallies, Tally, tallied
+from penstock.verdicts import Verdicts, document, summed
 
 Document = dict[str, Any]
 
@@ -49,6 +52,7 @@ class RunState:
     notes: list[str] = field(default_factory=list)
     todo: tuple[Interval, ...] = ()
     staged: dict[str, Staged] = field(default_factory=dict)
+    verdicts: dict[str, Verdicts] = field(default_factory=dict)
     published: dict[str, Published] = field(default_factory=dict)
     has_page: bool = True
 
@@ -68,6 +72,21 @@ class RunState:
     def earlier(self) -> list[Any]:
         """The timings of earlier batches of like size."""
         return list(of_like_size(self.ledger.batches(self.spec.job.name), len(self.spec.intervals)))
+
+    @cached_property
+    def rules_before(self) -> list[Any]:
+        """What the last runs before this found of its rules."""
+        if self.spec.job.unit == "all":
+            batches = self.ledger.batches(self.spec.job.name, limit=rule_history.MOST)
+            return list(rule_history.of_batches(reversed(batches)))
+        ours = {interval.label for interval in (*self.todo, *self.failed)}
+        found = {
+            label: record.run_id if record.state == "refused" else record.done_run_id
+            for label, record in self.records.items()
+            if label not in ours and label < max(ours, default="")
+        }
+        last = sorted((label, run_id) for label, run_id in found.items() if run_id)[-rule_history.MOST :]
+        return list(rule_history.of_runs(self.ledger.documents(run_id for _, run_id in last)))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -115,7 +134,7 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
         "job": spec.job.name,
         "from": spec.intervals[0].label,
         "to": spec.intervals[-1].label,
-        "state": "failed" if states["failed"] else state,
+        "state": next((worse for worse in ("failed", "refused") if states[worse]), state),
         "reason": _reason(runs) if state == "skipped" else None,
         "env": spec.env,
         "params": spec.params.model_dump(mode="json"),
@@ -129,7 +148,10 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
         "inputs": _inputs(this, facts, todo),
         "outputs": {name: _output(this, name, facts.tallies[name].whole) for name in spec.job.outputs},
         "accounting": {name: facts.tallies[name].whole.account() for name in _accounted(this)},
-        "quality": _quality(this, {name: facts.tallies[name].whole for name in this.staged}, with_examples=True),
+        "quality": {
+            **_quality(this, {name: facts.tallies[name].whole for name in this.staged}, with_examples=True),
+            **(_rules_of_batch(this) if this.verdicts else {}),
+        },
         "failure": this.failure or next((_failure(this, error) for error in this.failed.values()), None),
         "notes": list(this.notes),
         "runs": runs,
@@ -147,12 +169,39 @@ def kept_document(this: RunState, state: str, failure: Document | None = None) -
     """
     document = batch_document(this, state, failure)
     try:
-        this.store.write_batch(document)  # type: ignore[arg-type]
+        page = this.store.write_batch(document)  # type: ignore[arg-type]
+        _write_validations(this, page.parent)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is about the page
         this.has_page = False
         this.notes.append(f"The run's page could not be written: {error}")
         return batch_document(this, state)
     return document
+
+
+def _write_validations(this: RunState, folder: Path) -> None:
+    """What the rules came to as documents of Great Expectations, one for each output, beside the record."""
+    if not this.verdicts:
+        return
+    from penstock.quality.gx import results
+
+    for name, found in this.verdicts.items():
+        dataset, staged = this.spec.outputs[name], this.staged.get(name)
+        written = results.validation(
+            dataset.name,
+            found.results,
+            run_name=this.attempt.batch_id,
+            at=this.started,
+            about={
+                "job": this.spec.job.name,
+                "output": name,
+                "from": this.spec.intervals[0].label,
+                "to": this.spec.intervals[-1].label,
+                "code_version": this.spec.code_version,
+            },
+            values=results.values_of(staged.examples) if staged else {},
+            personal=dataset.personal,
+        )
+        write_json(folder / results.FOLDER / f"{name}.json", written)
 
 
 def _page(this: RunState) -> str | None:
@@ -220,7 +269,7 @@ def _run_document(this: RunState, facts: _Facts, interval: Interval, state: str,
         "inputs": _inputs(this, facts, (interval,)),
         "outputs": {name: _output(this, name, tally) for name, tally in tallies.items()},
         "accounting": {name: tally.account() for name, tally in accounts.items()},
-        "quality": _quality(this, accounts, with_examples=False),
+        "quality": {**_quality(this, accounts, with_examples=False), **_rules(this, interval)},
         "failure": failure,
         "page": _page(this) if attempt and ran else None,
         "command": spec.command,
@@ -230,7 +279,8 @@ def _run_document(this: RunState, facts: _Facts, interval: Interval, state: str,
 def _state_of(this: RunState, facts: _Facts, interval: Interval, state: str) -> tuple[str, str | None]:
     label = interval.label
     if interval in this.failed:
-        return "failed", this.failed[interval].message
+        error = this.failed[interval]
+        return "refused" if isinstance(error, RefusedError) else "failed", error.message
     if label in facts.done:
         return "skipped", "done already"
     if label not in facts.claimed:
@@ -238,7 +288,8 @@ def _state_of(this: RunState, facts: _Facts, interval: Interval, state: str) -> 
     if (this.todo and label not in facts.todo) or (state == "succeeded" and not this.todo):
         return "skipped", "adopted: an attempt that died had done it"
     # An attempt that failed for some of its intervals has done the others.
-    return ("succeeded", None) if state == "failed" and this.failure is None else (state, None)
+    partly = state in ("failed", "refused") and this.failure is None
+    return ("succeeded", None) if partly else (state, None)
 
 
 def _reason(runs: list[Document]) -> str | None:
@@ -299,6 +350,24 @@ def _output(this: RunState, name: str, tally: Tally) -> Document:
         "bytes": tally.bytes,
         "version": published.version if published else None,
     }
+
+
+def _rules(this: RunState, interval: Interval) -> Document:
+    """What the rules of the outputs came to in an interval, and the numbers that later runs are compared with."""
+    rules, metrics = {}, {}
+    for name, found in this.verdicts.items():
+        own = slice_text(interval.slice_value)
+        value = own if own in found.results else None
+        if value in found.results:
+            rules[name] = document(found, value)
+        if found.metrics.get(value):
+            metrics[name] = dict(found.metrics[value])
+    return {**({"rules": rules} if rules else {}), **({"metrics": metrics} if metrics else {})}
+
+
+def _rules_of_batch(this: RunState) -> Document:
+    rules = {name: summed(found) for name, found in this.verdicts.items() if found.results}
+    return {"rules": rules, "earlier": this.rules_before} if rules else {}
 
 
 def _quality(this: RunState, tallies: dict[str, Tally], *, with_examples: bool) -> Document:

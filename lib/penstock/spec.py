@@ -6,21 +6,25 @@ import ast
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.config import Config, Dataset
-from penstock.errors import UsageError
+from penstock.errors import ConfigurationError, UsageError, did_you_mean
 from penstock.interval import Interval, Unit, between
 from penstock.job import Job, Params
 from penstock.ledger.model import Want
 from penstock.storage import snapshot
 from penstock.storage.snapshot import Portion, Snapshot
+
+if TYPE_CHECKING:
+    from penstock.quality.rules.judge import Suite
+    from penstock.quality.rules.rule import Rule
 
 _KEY_LENGTH = 16
 
@@ -29,7 +33,10 @@ _KEY_LENGTH = 16
 class Spec:
     """What a run is about to do; its hash, interval by interval, is the run key.
 
-    `seen` holds what the inputs were found to be already, for a batch of something bigger that looked at them once.
+    `rules` gives the rules of outputs that have any, when there is work for them: a run that is skipped need not wait
+    for their vocabulary. They are no part of the run key: a rule that is changed holds from the next run on, and
+    `penstock replay` runs again what it set aside. `seen` holds what the inputs were found to be already, for a batch
+    of something bigger that looked at them once.
     """
 
     job: Job
@@ -41,7 +48,17 @@ class Spec:
     inputs: Mapping[str, Dataset]
     outputs: Mapping[str, Dataset]
     command: str = ""
+    rules: Callable[[], Mapping[str, Suite]] = field(default=dict, compare=False, repr=False)
     seen: Mapping[str, Snapshot] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def suites(self) -> Mapping[str, Suite]:
+        """The rules by output.
+
+        Raises:
+            ConfigurationError: One of them is wrong.
+        """
+        return self.rules()
 
     def run_key(self, interval: Interval) -> str:
         """The hash of job, interval, parameters and code version."""
@@ -51,6 +68,11 @@ class Spec:
     def batch_key(self) -> str:
         """The run key of all intervals together."""
         return self._key([interval.label for interval in self.intervals])
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether any of the datasets holds personal data."""
+        return any(dataset.personal for dataset in (*self.inputs.values(), *self.outputs.values()))
 
     def _key(self, labels: list[str]) -> str:
         text = json.dumps(
@@ -75,6 +97,7 @@ class Spec:
             "code_version": self.code_version,
             "inputs": {name: dataset.model_dump(mode="json") for name, dataset in self.inputs.items()},
             "outputs": {name: dataset.model_dump(mode="json") for name, dataset in self.outputs.items()},
+            "rules": {name: [rule.document() for rule in suite.rules] for name, suite in self.suites.items()},
         }
 
 
@@ -137,6 +160,7 @@ def resolve(
                 hint=f"Give an interval such as {_EXAMPLES[job.unit]}"
                 + (", or a range with --from and --to." if job.unit != "all" else "."),
             )
+    outputs = {name: config.dataset(output.dataset) for name, output in job.outputs.items()}
     return Spec(
         job=job,
         intervals=tuple(intervals),
@@ -145,9 +169,49 @@ def resolve(
         timezone=config.settings.timezone,
         code_version=code_version(job),
         inputs={name: config.dataset(given.dataset) for name, given in job.inputs.items()},
-        outputs={name: config.dataset(output.dataset) for name, output in job.outputs.items()},
+        outputs=outputs,
         command=command,
+        rules=cache(lambda: suites_of(job, config)),
     )
+
+
+def suites_of(job: Job, config: Config) -> dict[str, Suite]:
+    """The rules of a job's outputs, of those that have any.
+
+    Raises:
+        ConfigurationError: One of them is wrong.
+    """
+    found = {}
+    for name, output in job.outputs.items():
+        dataset, added = config.dataset(output.dataset), output.rules
+        written = config.rules.get(dataset.name)
+        if written is not None or added:
+            from penstock.quality.rules.judge import Suite
+            from penstock.quality.rules.rule import rules_of
+
+            rules = rules_of(dataset, written, added)
+            _check_lookups(job, rules, config)
+            if rules:
+                found[name] = Suite.of(rules, dataset)
+    return found
+
+
+def _check_lookups(job: Job, rules: Sequence[Rule], config: Config) -> None:
+    """Hold rules to the other datasets and inputs that they name."""
+    for rule in rules:
+        expectation: Any = rule.expectation
+        if expectation.type == "expect_column_values_to_exist_in_dataset":
+            other = config.dataset(expectation.dataset)
+            if expectation.other_column not in other.column_names:
+                raise ConfigurationError(
+                    f"{rule.place}: {other.name} has no column {expectation.other_column}.",
+                    hint=did_you_mean(expectation.other_column, other.column_names),
+                )
+        if expectation.type == "expect_column_sum_to_equal_input" and expectation.input not in job.inputs:
+            raise ConfigurationError(
+                f"{rule.place}: {job.name} has no input {expectation.input}.",
+                hint=did_you_mean(expectation.input, job.inputs),
+            )
 
 
 _EXAMPLES: dict[Unit, str] = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}

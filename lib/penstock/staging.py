@@ -5,27 +5,35 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from penstock import promises
 from penstock.config import Dataset
-from penstock.errors import AccountingError, ConfigurationError, SchemaError
+from penstock.errors import AccountingError, SchemaError
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
+from penstock.places import places, quarantine_of, run_id
 from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
+from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
-from penstock.storage import merge, names, read, stage
-from penstock.storage.formats import delta
+from penstock.storage import merge, read, stage
 from penstock.storage.formats.delta import StagedFile
+from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
-from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
+from penstock.storage.rows import ROW, SLICE
+from penstock.storage.snapshot import SourceFile, TableSnapshot
 from penstock.storage.stage import StagePlan, slice_text
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Observation, SparkSession
+
+    from penstock.quality.rules.extra import Found
+    from penstock.quality.rules.judge import Suite
+    from penstock.quality.rules.rows import Lookup
 
 _TEXT_FORMATS = ("csv", "json", "text")
 
@@ -52,6 +60,8 @@ class Staged:
         source: The input whose rows are accounted for.
         reasons: Rejected rows by (slice, rule).
         examples: A few rejected rows.
+        measures: What was counted on the way for rules, by slice.
+        found: What the aggregation after the write found for rules, by slice.
         merge: `merge`: what the rows take the place of, and how to find it again when the table has moved.
     """
 
@@ -63,32 +73,9 @@ class Staged:
     source: str | None
     reasons: Mapping[tuple[str | None, str], int]
     examples: tuple[dict[str, Any], ...]
+    measures: Mapping[str | None, Measures] = field(default_factory=dict)
+    found: Found = field(default_factory=dict)
     merge: tuple[Swap, Callable[[], Swap]] | None = None
-
-
-def app_id(spec: Spec) -> str:
-    """The name under which an output table remembers the epoch of this batch's latest commit."""
-    return f"penstock/{spec.job.name}/{spec.batch_key}"
-
-
-def targets(spec: Spec) -> list[Dataset]:
-    """Every table that a run of the specification may commit to."""
-    outputs = spec.job.outputs
-    quarantines = [quarantine.dataset_of(spec.outputs[n]) for n, output in outputs.items() if output.rows_of]
-    return [*quarantines, *(spec.outputs[name] for name in outputs)]
-
-
-def places(spec: Spec, attempt: Attempt) -> dict[str, dict[str, str]]:
-    """Where an attempt stages each output and each quarantine: root, folder below it, and the table's app id."""
-    folder = names.folder(spec.job.name, (interval.label for interval in spec.intervals), attempt.epoch)
-    result = {}
-    for name, output in spec.job.outputs.items():
-        root = spec.outputs[name].location
-        result[name] = {"root": root, "folder": folder, "app_id": app_id(spec)}
-        if output.rows_of:
-            beside = quarantine.dataset_of(spec.outputs[name]).location
-            result[f"{name}.quarantine"] = {"root": beside, "folder": folder, "app_id": app_id(spec)}
-    return result
 
 
 def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Interval]) -> dict[str, InputFrame]:
@@ -110,7 +97,10 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             if not files:
                 frame = read.with_origin(frame, snapshot)
             observed = Observation(f"read {name} {uuid.uuid4().hex}")
-            frame = frame.observe(observed, F.count(F.lit(1)).alias("rows"))
+            # Two moments of the files' numbers beside the count: rows of one file cannot stand in for those of another.
+            number = F.coalesce(F.col(f"{ROW}.file"), F.lit(0)).cast("bigint")
+            moments = [F.sum(number).alias("first"), F.sum(number * number).alias("second")]
+            frame = frame.observe(observed, F.count(F.lit(1)).alias("rows"), *moments)
         result[name] = InputFrame(frame, files, observed)
     return result
 
@@ -150,6 +140,7 @@ def stage_output(
     frame: DataFrame,
     inputs: Mapping[str, InputFrame],
     todo: Sequence[Interval],
+    lookup: Lookup,
 ) -> Staged:
     """Write one output's candidates in one pass, account for every row, and place the rejected ones.
 
@@ -160,73 +151,99 @@ def stage_output(
     output, dataset = spec.job.outputs[name], spec.outputs[name]
     place = places(spec, attempt)
     given = inputs[output.rows_of] if output.rows_of else None
-    beside = quarantine.dataset_of(dataset) if output.rows_of else None
+    beside, suite = quarantine_of(spec, name), spec.suites.get(name)
     source = spec.inputs[output.rows_of] if output.rows_of else None
     text = source is not None and source.format in _TEXT_FORMATS
-    candidates = gate.candidates(frame, dataset, spec.job.name, preserving=output.rows_of is not None, from_text=text)
+    candidates = gate.candidates(
+        frame,
+        dataset,
+        spec.job.name,
+        preserving=output.rows_of is not None,
+        from_text=text,
+        rules=suite.on_rows if suite else None,
+        lookup=lookup,
+    )
     apart = output.mode == "append_once"
     if apart and dataset.slice is None and given is None:
         # `check_outputs` has made sure that there is one.
         candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
-    plan = _plan(dataset, place[name]["folder"], beside, apart=apart)
+    plan = _plan(dataset, place[name]["folder"], beside, apart=apart, suite=suite)
     result = [row.asDict() for row in candidates.mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
     found = _files(result, "quarantine")
     counts = _counts(result)
     reasons = _reasons(result)
-    _check_slices(spec, name, files, todo)
+    promises.check_slices(spec, name, files, todo)
     read_rows = None
     if given is None:
-        _check_promises(spec, name, counts)
+        promises.check_nulls(spec, name, counts, reasons)
     elif given.observed is not None:
         read_rows = int(given.observed.get["rows"])
-        _check_sums(spec, read_rows, counts)
+        moments = [int(given.observed.get[name] or 0) for name in ("first", "second")]
+        promises.check_sums(spec, read_rows, moments, counts)
+        if source is not None and source.format == "parquet":
+            promises.check_footers(spec, given.files, counts)
     rejected: tuple[StagedFile, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     if found:
         assert beside is not None
-        assert source is not None
-        assert given is not None
-        rejected, examples = _quarantine(spark, spec, attempt, found, given, source, beside, todo)
-    swap = None
-    if output.mode == "merge":
-        again = partial(merge.rewrite, spark, dataset, files, plan)
-        swap = again(), again
-    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, swap)
+        rejected = _quarantine(spark, spec, attempt, found, given, source, beside, todo)
+        redactor = Redactor(dataset, source or dataset)
+        examples = quarantine.examples([f"{beside.location}/{file.path}" for file in rejected], redactor)
+    measures = _measures(result)
+    again: Found = {}
+    if suite and suite.extra and files:
+        from penstock.quality.rules import extra
+
+        by_path = {f"{dataset.location}/{file.path}": file.slice for file in files}
+        again = extra.of_files(spark, by_path, dataset, suite.extra)
+    for metric in suite.of_inputs if suite else ():
+        frame = inputs[metric.detail[0]].frame
+        for value, total in _sums(frame, spec.inputs[metric.detail[0]], metric.detail[1]).items():
+            again.setdefault(value, {})[metric] = total
+    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, again)
 
 
-def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
-    """Hold outputs to what their tables can take, before Spark starts.
-
-    Raises:
-        ConfigurationError: The job's intervals are no slices of an output, a key to merge by is missing, or rows to be
-            appended once could not be told from those of other intervals.
-        SchemaError: A table has other columns than the catalog says.
-    """
-    job = spec.job
-    for name, output in job.outputs.items():
-        dataset = spec.outputs[name]
-        if dataset.slice is not None and job.unit not in ("all", dataset.slice.unit):
-            raise ConfigurationError(
-                f"{job.name} works by {job.unit}, and {dataset.name} is sliced by {dataset.slice.unit}: "
-                "an interval owns no slice.",
-                hint=f"Make it a job by {dataset.slice.unit}, or slice the dataset by {job.unit}.",
-            )
-        if output.mode == "merge" and not dataset.key:
-            raise ConfigurationError(
-                f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
-            )
-        if output.mode == "append_once" and dataset.slice is None and output.rows_of is None and len(todo) > 1:
-            raise ConfigurationError(
-                f"{job.name}: {dataset.name} is not sliced and its rows are no rows of an input, so those of "
-                f"{len(todo)} intervals cannot be told apart, as append_once must.",
-                hint="Declare batch=1 for the job, or slice the dataset.",
-            )
-    for dataset in targets(spec):
-        delta.check(dataset)
+def _sums(frame: DataFrame, source: Dataset, expression: str) -> dict[str | None, Any]:
+    """The sum of an expression over an input, by slice."""
+    own = F.lit(None).cast("string")
+    if SLICE in frame.columns or source.slice:
+        own = F.col(SLICE if SLICE in frame.columns else f"`{source.slice.column}`")  # type: ignore[union-attr]
+    rows = frame.groupBy(own.alias("slice")).agg(F.sum(F.expr(expression)).alias("total")).collect()
+    return {slice_text(row["slice"]): row["total"] for row in rows}
 
 
-def _plan(dataset: Dataset, folder: str, beside: Dataset | None, *, apart: bool) -> StagePlan:
+def without(spec: Spec, name: str, staged: Staged, slices: Sequence[str | None]) -> Staged:
+    """What was staged but for some slices, whose files are removed."""
+    gone = set(slices)
+    for root, files in (
+        (spec.outputs[name].location, staged.files),
+        (staged.quarantine.location if staged.quarantine else "", staged.rejected),
+    ):
+        stage.remove(root, [file.path for file in files if file.slice in gone])
+    return replace(
+        staged,
+        files=tuple(file for file in staged.files if file.slice not in gone),
+        rejected=tuple(file for file in staged.rejected if file.slice not in gone),
+        counts={key: n for key, n in staged.counts.items() if key[0] not in gone},
+        reasons={key: n for key, n in staged.reasons.items() if key[0] not in gone},
+    )
+
+
+def matched(spark: SparkSession, spec: Spec, attempt: Attempt, name: str, staged: Staged) -> Staged:
+    """What was staged, with what it takes the place of where it is to be merged."""
+    if spec.job.outputs[name].mode != "merge":
+        return staged
+    dataset = spec.outputs[name]
+    plan = _plan(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
+    again = partial(merge.rewrite, spark, dataset, staged.files, plan)
+    return replace(staged, merge=(again(), again))
+
+
+def _plan(
+    dataset: Dataset, folder: str, beside: Dataset | None, *, apart: bool, suite: Suite | None = None
+) -> StagePlan:
+    on_rows = suite.on_rows if suite else None
     sliced = dataset.slice.column if dataset.slice else None
     return StagePlan(
         root=dataset.location,
@@ -235,6 +252,10 @@ def _plan(dataset: Dataset, folder: str, beside: Dataset | None, *, apart: bool)
         columns=tuple(name for name in dataset.column_names if name != sliced),
         file_bytes=dataset.target_file_mb * 1024 * 1024,
         by_slice=sliced is not None or apart,
+        masks=tuple(on_rows.mask_names) if on_rows else (),
+        rules=len(on_rows.rules) if on_rows else 0,
+        measured=suite.running if suite else (),
+        counted=suite is not None,
     )
 
 
@@ -259,52 +280,16 @@ def _reasons(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, str]
     return dict(reasons)
 
 
-def _check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Sequence[Interval]) -> None:
-    if spec.outputs[name].slice is None or spec.job.unit == "all":
-        return
-    legal = set(slice_texts(todo))
-    if outside := sorted({str(file.slice) for file in files if file.slice not in legal}):
-        raise SchemaError(
-            f"{spec.job.name}: {name} has rows of {', '.join(outside[:5])}, outside of the intervals of this run.",
-            hint=f"The transform must give {spec.outputs[name].slice.column} the value of the run's slices.",  # type: ignore[union-attr]
-        )
-
-
-def _check_promises(
-    spec: Spec, name: str, counts: Mapping[tuple[str | None, int | None, int, str | None], int]
-) -> None:
-    """Rows that no input row stands for have no quarantine: a null where none may be is the job's fault."""
-    if broken := sum(n for (_, _, disposition, _), n in counts.items() if disposition == stage.QUARANTINED):
-        dataset = spec.outputs[name]
-        sliced = {dataset.slice.column} if dataset.slice else set()
-        columns = sorted({c.name for c in dataset.columns if not c.nullable} | sliced)
-        raise SchemaError(
-            f"{spec.job.name}: {broken:,} rows of {name} have a null in one of the columns that forbid it "
-            f"({', '.join(columns)}). Nothing was published.",
-            hint="Give them a value in the transform, or declare the column nullable.",
-        )
-
-
-def _check_sums(
-    spec: Spec, read_rows: int, counts: Mapping[tuple[str | None, int | None, int, str | None], int]
-) -> None:
-    total = sum(counts.values())
-    if total != read_rows:
-        by = Counter[int]()
-        for (_, _, disposition, _), n in counts.items():
-            by[disposition] += n
-        raise AccountingError(
-            f"{spec.job.name}: {read_rows:,} rows were read and {total:,} came out; "
-            f"{abs(read_rows - total):,} {'are missing' if total < read_rows else 'are too many'}. "
-            "Nothing was published.",
-            hint="A row-preserving transform marks rows (drop_when, mark_duplicates); it takes none away.",
-            evidence=[
-                f"{word} {by[disposition]:,}"
-                for word, disposition in zip(
-                    ("accepted", "quarantined", "dropped", "duplicates"), range(4), strict=True
-                )
-            ],
-        )
+def _measures(result: Sequence[Mapping[str, Any]]) -> dict[str | None, Measures]:
+    measures: dict[str | None, Measures] = {}
+    for row in result:
+        if row["kind"] == "measures":
+            found = Measures.from_json(row["stats"])
+            if row["slice"] in measures:
+                measures[row["slice"]].merge(found)
+            else:
+                measures[row["slice"]] = found
+    return measures
 
 
 def _quarantine(
@@ -312,18 +297,18 @@ def _quarantine(
     spec: Spec,
     attempt: Attempt,
     found: Sequence[StagedFile],
-    given: InputFrame,
-    source: Dataset,
+    given: InputFrame | None,
+    source: Dataset | None,
     beside: Dataset,
     todo: Sequence[Interval],
-) -> tuple[tuple[StagedFile, ...], tuple[dict[str, Any], ...]]:
-    """The rejected rows with line and text, staged as the quarantine's files; and a few examples."""
+) -> tuple[StagedFile, ...]:
+    """The rejected rows with line and text, staged as the quarantine's files."""
     run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
     frame = quarantine.located(
         spark,
         [f"{beside.location}/{file.path}" for file in found],
         {file.path.rsplit("/", 1)[-1]: file.slice for file in found},
-        given.files,
+        given.files if given else (),
         source,
         beside,
         run_ids=run_ids,
@@ -340,9 +325,4 @@ def _quarantine(
             f"{spec.job.name}: {found_rows:,} rows were rejected and {staged_rows:,} reached the quarantine."
         )
     stage.remove(beside.location, [file.path for file in found])
-    return files, quarantine.examples([f"{beside.location}/{file.path}" for file in files])
-
-
-def run_id(spec: Spec, interval: Interval, epoch: int) -> str:
-    """The name of one interval's run in one attempt."""
-    return f"{spec.job.name}-{interval.label}.{epoch}"
+    return files

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from penstock import staging
+from penstock import places
 from penstock.ledger.model import Attempt, Outcome
 from penstock.runstate import RunState
 from penstock.storage import publish
@@ -25,7 +25,7 @@ def take_over(this: RunState) -> None:
     superseded = this.claim.superseded
     # One that had not prepared its commits when it lost the claim will find that out before the first of them.
     if any(dead.prepared is not None and not _committed(dead) for dead in superseded):
-        for dataset in staging.targets(this.spec):
+        for dataset in places.targets(this.spec):
             publish.fence(dataset, this.attempt.epoch)
     for dead in superseded:
         _drop_drafts(this.store.batch_folder(dead.batch_id))
@@ -37,7 +37,7 @@ def take_over(this: RunState) -> None:
                     publish.clear(place["root"], place["folder"])
             this.ledger.settle(dead.epoch)
     # Also where nobody died just now: a draft is too young to be cleared by the run that follows its writer's death.
-    for dataset in staging.targets(this.spec):
+    for dataset in places.targets(this.spec):
         publish.clear_drafts(dataset.location)
 
 

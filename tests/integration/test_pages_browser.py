@@ -49,19 +49,28 @@ onload = () => {{
 def page(name: str) -> str:
     if name == "night":
         return render_night(DOCUMENTS.night())
+    if name == "judged night":
+        night = DOCUMENTS.night()
+        night["jobs"][0]["batch"] = DOCUMENTS.judged_run()
+        return render_night(night)
     if name == "crowded":
-        doc = DOCUMENTS.single_run()
+        doc = DOCUMENTS.judged_run()
         long = "a_very_long_name_without_any_blank_in_it_" * 4
         doc["job"] = long
         doc["outputs"]["lines"]["path"] = f"s3://bucket/{long}/{long}"
         doc["accounting"]["lines"]["dropped"] = {long: 5, "because of several reasons that need many words": 7}
         doc["quality"]["quarantine"]["lines"]["examples"][0]["raw"] = "x" * 5000
+        for rule in doc["quality"]["rules"]["lines"]:
+            rule.update(description=long, not_met_in=[long] * 5, slices=9, met=3, success=False)
+            rule["arguments"] = {"column": long, "regex": long}
         doc["failure"] = {"class": "engine", "message": long, "place": long, "evidence": [long], "next": long}
         return render_batch(doc)
     doc = {
         "single": DOCUMENTS.single_run,
         "range": DOCUMENTS.range_run,
         "years": lambda: DOCUMENTS.range_run(3650, date(2008, 1, 1)),
+        "rules": DOCUMENTS.judged_run,
+        "refused": DOCUMENTS.judged_range,
         "failed": DOCUMENTS.failed_run,
     }[name]()
     return render_batch(doc)
@@ -88,7 +97,9 @@ def browse(path: Path, profile: Path) -> str:
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["single", "range", "years", "failed", "night", "crowded"])
+@pytest.mark.parametrize(
+    "name", ["single", "range", "years", "rules", "refused", "failed", "night", "judged night", "crowded"]
+)
 def test_a_page_fits_and_is_silent(name: str, width: int, tmp_path: Path) -> None:
     html = page(name)
     frame = tmp_path / "frame.html"

@@ -41,6 +41,7 @@ class Shop:
         name: Of the job.
         source: How the raw files are written, as the catalog says it.
         extra: More datasets for the catalog.
+        rules: The rules of `shop.orders`, in YAML.
         done: The documents of all runs so far.
     """
 
@@ -58,6 +59,7 @@ class Shop:
     name: str = "shop_orders"
     source: str = "format: csv"
     extra: str = ""
+    rules: str = ""
     done: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -91,6 +93,11 @@ class Shop:
             f"shop.orders:\n  format: delta\n  location: ${{warehouse}}/orders\n  {cut}\n"
             f"  key: [{', '.join(self.key)}]\n  columns:\n{columns}\n" + textwrap.dedent(self.extra)
         )
+        written = self.folder / "conf" / "rules" / "shop.yaml"
+        written.parent.mkdir(exist_ok=True)
+        written.write_text("shop.orders:\n" + textwrap.indent(textwrap.dedent(self.rules), "  "))
+        if not self.rules:
+            written.unlink()
         return load(
             conf=[self.folder / "conf"],
             data=self.folder / "data",

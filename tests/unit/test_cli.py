@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -233,14 +233,22 @@ def test_plan_says_what_would_be_read(penstock: Penstock) -> None:
     assert "no input: lines" in penstock(*command).out
 
 
+def commands_of(group: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """All commands by name, those of groups behind the group's name, in the order of --help."""
+    for each in group.list_commands(None):
+        command, full = group.commands[each], f"{name} {each}".strip()
+        yield from commands_of(command, full) if hasattr(command, "commands") else [(full, command)]
+
+
 def test_the_reference_has_every_command_and_option(checkout: Path) -> None:
     text = (checkout / "docs" / "cli.md").read_text(encoding="utf-8")
-    sections = {part.split()[1]: part for part in text.split("\n## ")[1:] if part.startswith("penstock ")}
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    parts = [part for part in text.split("\n## ")[1:] if part.startswith("penstock ")]
+    sections = {" ".join(re.findall(r"\b[a-z-]+\b", part.splitlines()[0])[1:]): part for part in parts}
+    commands = dict(commands_of(typer.main.get_command(app)))
     assert list(sections) == list(commands), "in the order of --help"
     for name, command in commands.items():
         wanted = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-        assert set(re.findall(r"`(--[a-z]+)", sections[name])) == wanted - {"--help"}, name
+        assert set(re.findall(r"`(--[a-z-]+)", sections[name])) == wanted - {"--help"}, name
 
 
 # What becomes of errors

@@ -523,7 +523,6 @@ def test_options_are_those_of_the_format() -> None:
         {"format": "delta", "slice": Slice(column="id")},
         {"format": "delta", "slice": Slice(column="day", unit="hour")},
         {"name": "A b"},
-        {"rows": "week"},
         {"target_file_mb": 0},
     ],
 )

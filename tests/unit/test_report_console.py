@@ -54,6 +54,29 @@ def test_an_output_without_accounts_has_no_columns_for_them() -> None:
     assert out.getvalue().splitlines()[1].split() == ["output", "written", "replaced"]
 
 
+def test_rules_are_summed_up_in_a_line() -> None:
+    console, out = printed(200)
+    batch_summary(console, DOCUMENTS.judged_range())
+    assert "rules 6 of 9 met: sale_of_something not met in 15 of 24 slices, " in out.getvalue()
+    console, out = printed(200)
+    batch_summary(console, DOCUMENTS.judged_run())
+    assert "rules 7 of 9 met: sale_of_something not met, description_of_staff not met\n" in out.getvalue()
+    console, out = printed()
+    batch_summary(console, DOCUMENTS.single_run())
+    assert "rules" not in out.getvalue()
+
+
+def test_a_night_tells_of_rules_that_are_not_met() -> None:
+    night = DOCUMENTS.night()
+    night["jobs"][0]["batch"] = DOCUMENTS.judged_run()
+    console, out = printed(160)
+    night_summary(console, night)
+    lines = {line.split()[0]: line.split() for line in out.getvalue().splitlines() if line.strip()}
+    assert lines["retail_lines"][6:9] == ["7", "of", "9"]
+    assert lines["retail_products"][-3:] == ["–", "11.2", "s"]
+    assert lines["retail_segments"][2:] == ["–"] * 6 or lines["retail_segments"][1:] == ["skipped", *["–"] * 6]
+
+
 def test_a_night_is_summed_up_with_reasons() -> None:
     console, out = printed(160)
     night_summary(console, {**DOCUMENTS.night(), "page": "/w/night.html"})

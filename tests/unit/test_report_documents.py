@@ -196,6 +196,180 @@ def range_run(days: int = 305, first: date = date(2010, 12, 1)) -> dict[str, Any
     }
 
 
+RULES: list[tuple[str, str, dict[str, Any], str, str, float | None]] = [
+    (
+        "stock_code_length",
+        "expect_column_value_lengths_to_be_between",
+        {"column": "stock_code", "min_value": 1},
+        "reject",
+        "",
+        0,
+    ),
+    (
+        "sale_of_something",
+        "expect_column_values_to_be_between",
+        {"column": "quantity", "min_value": 1, "row_condition": "kind = 'sale'"},
+        "reject",
+        "",
+        0.0021,
+    ),
+    (
+        "description_given",
+        "expect_column_values_to_not_be_null",
+        {"column": "description", "mostly": 0.95},
+        "warn",
+        "The staff leaves it out where stock is corrected.",
+        0.004,
+    ),
+    (
+        "description_of_staff",
+        "expect_column_values_to_not_match_regex",
+        {"column": "description", "regex": r"(?i)^(\?+|damaged?s?|lost|<b>|missing)", "row_condition": "is_product"},
+        "warn",
+        "Notes of the staff where the name of a product should be.",
+        0.0012,
+    ),
+    (
+        "kinds",
+        "expect_column_values_to_be_in_set",
+        {"column": "kind", "value_set": ["sale", "cancellation"]},
+        "reject",
+        "",
+        0,
+    ),
+    ("country_form", "expect_column_values_to_match_regex", {"column": "country", "regex": "^[A-Z]"}, "reject", "", 0),
+    (
+        "customer_known",
+        "expect_column_values_to_not_be_null",
+        {"column": "customer_id", "mostly": 0.5},
+        "warn",
+        "",
+        0.26,
+    ),
+    (
+        "usual_number_of_lines",
+        "expect_table_row_count_to_match_history",
+        {"runs": 20, "max_change": 4.0},
+        "fail",
+        "",
+        None,
+    ),
+    (
+        "mean_price_credible",
+        "expect_column_mean_to_be_between",
+        {"column": "unit_price", "min_value": 0.5, "max_value": 50},
+        "warn",
+        "",
+        None,
+    ),
+]
+UNMET = ("sale_of_something", "description_of_staff")
+
+
+def rules_of_run(rows: int, day: int, *, refused: bool = False) -> dict[str, Any]:
+    """What a run's document says of its rules; on some days two of them are not met."""
+    each: dict[str, Any] = {}
+    not_met = []
+    for name, _, _, severity, _, part in RULES:
+        if part is None:
+            each[name] = float(rows) if name == "usual_number_of_lines" else round(4 + math.sin(day), 3)
+            unmet = refused and name == "usual_number_of_lines"
+        else:
+            unexpected = round(rows * part * (1 + math.sin(day / 2))) if day % 3 or name not in UNMET else 0
+            each[name] = [rows, unexpected]
+            unmet = name in UNMET and unexpected > 0
+        if unmet:
+            not_met.append({"rule": name, "severity": severity})
+    quality: dict[str, Any] = {
+        "rules": {"lines": {"met": len(RULES) - len(not_met), "of": len(RULES), "not_met": not_met, "each": each}}
+    }
+    if not refused:
+        quality["metrics"] = {"lines": {"rows()": float(rows), "distinct(invoice_no)": 100.0 + day % 7}}
+    return quality
+
+
+def rules_of_batch(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same summed over the runs of a batch."""
+    judged = [run for run in runs if "quality" in run]
+    told = []
+    for name, expectation, arguments, severity, description, part in RULES:
+        each = [run["quality"]["rules"]["lines"]["each"][name] for run in judged]
+        unmet = [
+            run["interval"]
+            for run in judged
+            if any(rule["rule"] == name for rule in run["quality"]["rules"]["lines"]["not_met"])
+        ]
+        told.append(
+            {
+                "rule": name,
+                "expectation": expectation,
+                "arguments": arguments,
+                "severity": severity,
+                "description": description,
+                "success": not unmet,
+                "slices": len(judged),
+                "met": len(judged) - len(unmet),
+                "not_met_in": unmet[:5],
+                "element_count": None if part is None else sum(one[0] for one in each),
+                "missing_count": None if part is None else 0,
+                "unexpected_count": None if part is None else sum(one[1] for one in each),
+                "observed": each[0] if part is None and len(each) == 1 else None,
+            }
+        )
+    return told
+
+
+def judged_run(before: int = 14) -> dict[str, Any]:
+    """A run over one interval whose output has rules, after some others."""
+    doc = single_run()
+    doc["runs"][0]["quality"] = rules_of_run(3061, 20)
+    past = []
+    for n in range(before):
+        day = (date(2010, 12, 1) - timedelta(days=before - n)).isoformat()
+        rows = round(2600 + 700 * math.sin(n))
+        past.append(
+            {
+                "interval": day,
+                "run_id": f"r-{day}",
+                "state": "refused" if n == 5 else "succeeded",
+                "rows": {"lines": 0 if n == 5 else rows},
+                "metrics": {},
+                **rules_of_run(rows, n, refused=n == 5),
+            }
+        )
+    doc["quality"] = {**quarantine(), "rules": {"lines": rules_of_batch(doc["runs"])}, "earlier": past}
+    doc["quality"]["quarantine"]["lines"]["reasons"]["sale_of_something"] = 12
+    return doc
+
+
+def judged_range(days: int = 28) -> dict[str, Any]:
+    """A range whose output has rules; one of them refused two of its intervals."""
+    doc = range_run(days)
+    for n, one in enumerate(doc["runs"]):
+        if one["state"] == "succeeded":
+            rows = one["outputs"]["lines"]["rows"]
+            if n in {8, 19}:
+                one.update(state="refused", reason="retail_lines: lines breaks 1 rule.", accounting={}, outputs={})
+            one["quality"] = rules_of_run(rows, n, refused=one["state"] == "refused")
+    states = [one["state"] for one in doc["runs"]]
+    return {
+        **doc,
+        "state": "refused",
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "quality": {**quarantine(), "rules": {"lines": rules_of_batch(doc["runs"])}, "earlier": []},
+        "failure": {
+            "class": "quality",
+            "message": "retail_lines: lines of 2010-12-09 breaks 1 rule of the severity fail (usual_number_of_lines). "
+            "Nothing of it was published.",
+            "place": None,
+            "evidence": [
+                "usual_number_of_lines: found 12, expected: the number of rows is within 400 % of the usual",
+            ],
+            "next": "Look at the rules on the run's page; mend the input or the rule, and run it again.",
+        },
+    }
+
+
 def failed_run() -> dict[str, Any]:
     doc = single_run()
     one = run("2010-12-02", 0, state="failed")
@@ -312,7 +486,7 @@ def night() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("make", [single_run, range_run, failed_run, night])
+@pytest.mark.parametrize("make", [single_run, range_run, judged_run, judged_range, failed_run, night])
 def test_documents_come_back_from_their_files(make: Any, tmp_path: Path) -> None:
     doc = make()
     write_json(tmp_path / "deep" / "run.json", doc)

@@ -62,6 +62,8 @@ def pages() -> dict[str, str]:
     return {
         "single": render_batch(DOCUMENTS.single_run()),
         "range": render_batch(DOCUMENTS.range_run()),
+        "rules": render_batch(DOCUMENTS.judged_run()),
+        "refused": render_batch(DOCUMENTS.judged_range()),
         "failed": render_batch(DOCUMENTS.failed_run()),
         "aggregate": render_batch(DOCUMENTS.aggregate_run("retail_products", 1342)),
         "night": render_night(DOCUMENTS.night()),
@@ -275,6 +277,7 @@ def test_text_has_enough_contrast_in_light_and_dark(scheme: int) -> None:
         "fenced",
         "running",
         "quarantined",
+        "stem",
     ):
         for ground in ("ground", "sheet"):
             light, dark = sorted((luminance(colours[word]), luminance(colours[ground])), reverse=True)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from penstock.cli.output import console, table
 from penstock.errors import ConfigurationError
 from penstock.job import Job
+from penstock.report import rule_words
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -53,6 +54,11 @@ def print_jobs(entries: Sequence[Job | BrokenJob]) -> None:
 
 def document(job: Job, config: Config) -> Document:
     """What `penstock show` tells of a job."""
+    # `penstock jobs` is quicker without it.
+    from penstock.spec import suites_of
+
+    known = all(output.dataset in config.datasets for output in job.outputs.values())
+    suites = suites_of(job, config) if known else {}
     return {
         **summary(job),
         "batch": job.batch,
@@ -62,7 +68,12 @@ def document(job: Job, config: Config) -> Document:
             for name, given in job.inputs.items()
         },
         "outputs": {
-            name: {"mode": out.mode, "rows_of": out.rows_of, **_dataset(config, out.dataset)}
+            name: {
+                "mode": out.mode,
+                "rows_of": out.rows_of,
+                **_dataset(config, out.dataset),
+                "rules": [rule.document() for rule in suites[name].rules] if name in suites else [],
+            }
             for name, out in job.outputs.items()
         },
     }
@@ -131,6 +142,11 @@ def print_job(about: Document) -> None:
                 null = "" if column["nullable"] else "no"
                 columns.add_row(f"  {column['name']}", column["type"], null, escape(column["description"]))
             screen.print(columns)
+            if given.get("rules"):
+                rules = table("", "  rule", "severity", "expects", whole=("  rule", "severity"))
+                for rule in given["rules"]:
+                    rules.add_row(f"  {rule['rule']}", rule["severity"], escape(rule_words.expected(rule)))
+                screen.print(rules)
 
 
 def _text(value: Any) -> str:

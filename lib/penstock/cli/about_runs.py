@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from penstock.cli.output import console, table
+from penstock.report.rule_words import expected
+from penstock.report.totals import rules_met, rules_not_met
 from penstock.report.words import NONE, count, duration, moment, size, visible
+from penstock.storage.rows import REDACTED
 
 if TYPE_CHECKING:
     from penstock.status import IntervalStatus, JobStatus
@@ -139,10 +142,8 @@ def print_run(document: Mapping[str, Any]) -> None:
     for name, about in document.get("outputs", {}).items():
         replaced = f"{count(about['rows'])} rows in place of {count(about['replaced_rows'])}"
         shown.add_row(f"wrote {name}", f"{about['dataset']}: {replaced}, version {about['version']}")
-    for name, about in document.get("quality", {}).get("quarantine", {}).items():
-        if about["reasons"]:
-            rules = ", ".join(f"{rule} {count(n)}" for rule, n in about["reasons"].items())
-            shown.add_row(f"refused {name}", f"{rules}: penstock quarantine {about['dataset']}")
+    for name, said in _quality(document):
+        shown.add_row(name, escape(said))
     if failure := document.get("failure"):
         shown.add_row("failure", f"[red]{escape(failure['class'])}[/red]: {escape(failure['message'])}")
         shown.add_row("next", escape(failure["next"]))
@@ -152,6 +153,30 @@ def print_run(document: Mapping[str, Any]) -> None:
     for name in ("page", "command"):
         if document.get(name):
             screen.print(escape(f"{name}  {document[name]}"), soft_wrap=True)
+
+
+def _quality(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a run's record says of the rows that it refused and of its rules, line by line."""
+    for name, about in document.get("quality", {}).get("quarantine", {}).items():
+        if about["reasons"]:
+            rules = ", ".join(f"{rule} {count(n)}" for rule, n in about["reasons"].items())
+            yield f"refused {name}", f"{rules}: penstock quarantine {about['dataset']}"
+    met, rules_in_all = rules_met(document)
+    if rules_in_all:
+        yield "rules", f"{count(met)} of {count(rules_in_all)} met"
+    for name, rule in rules_not_met(document):
+        yield f"not met of {name}", _not_met(rule)
+
+
+def _not_met(rule: Mapping[str, Any]) -> str:
+    """A rule that is not met, with what was found, as both kinds of documents have it."""
+    judged = (rule.get("element_count") or 0) - (rule.get("missing_count") or 0)
+    if (unexpected := rule.get("unexpected_count")) is not None:
+        found = f"{count(unexpected)} of {count(judged)} rows not as expected"
+    else:
+        found = f"found {visible(rule['observed'], 80)}" if rule.get("observed") is not None else "not met"
+    expects = f": {expected(rule)}" if rule.get("expectation") else ""
+    return f"{rule['rule']} ({rule['severity']}): {found}{expects}"
 
 
 def _files(number: int) -> str:
@@ -175,3 +200,25 @@ def print_quarantine(document: Document) -> None:
         screen.print(f"  [yellow]{escape(why)}[/yellow]")
     if (more := document["rows"] - len(document["examples"])) > 0 and document["examples"]:
         screen.print(f"\n… and {count(more)} more: --limit N shows more, --json is for programs")
+    if any(REDACTED in (row["raw"] or "") for row in document["examples"]):
+        screen.print("\nPersonal data is left out: --show-personal shows the text as it is in the quarantine")
+
+
+def print_replay(document: Document) -> None:
+    """What a replay released, in a terminal."""
+    screen = console()
+    if document["batch"] is None:
+        what = f"that break {document['rule']}" if document["rule"] else "of it"
+        screen.print(f"Nothing to replay: no quarantine of {document['job']} holds rows {escape(what)}.")
+        return
+    numbers = ("before", "after", "released")
+    shown = table("", "rule", *numbers, right=numbers)
+    for rule, about in document["rules"].items():
+        shown.add_row(escape(rule), *[count(about[name]) for name in numbers])
+    shown.add_row("rows in quarantine", *[count(document[name]) for name in numbers], style="bold")
+    screen.print(shown)
+    changed = [about for about in document["intervals"] if about["released"]]
+    for about in changed[:_MOST_LINES]:
+        screen.print(f"{about['interval']}: {count(about['released'])} of {count(about['before'])} rows released")
+    if (more := len(changed) - _MOST_LINES) > 0:
+        screen.print(f"… and {count(more)} more intervals: --json has all")

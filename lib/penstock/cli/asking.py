@@ -22,7 +22,7 @@ def jobs(as_json: o.Json = False) -> None:
 
 
 def show(job: o.JobName, env: o.Env = "local", conf: o.Conf = None, as_json: o.Json = False) -> None:
-    """Show one job: parameters, inputs, outputs."""
+    """Show one job: parameters, inputs, outputs, rules."""
     from penstock import registry
     from penstock.cli import about_jobs, output
     from penstock.nightly import check_names
@@ -146,19 +146,25 @@ def quarantine(
     interval: o.IntervalOption = None,
     rule: Annotated[str | None, typer.Option("--rule", metavar="R", help="Only rows that break this rule.")] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="How many examples.")] = 10,
+    show_personal: Annotated[
+        bool, typer.Option("--show-personal", help="Show raw text with the personal data in it.")
+    ] = False,
     env: o.Env = "local",
     conf: o.Conf = None,
     warehouse: o.Warehouse = None,
     as_json: o.Json = False,
 ) -> None:
     """The rejected rows of a dataset: counts by reason, and examples with file, line and text."""
+    from penstock import refused
     from penstock.cli import about_runs, output
     from penstock.interval import Interval
-    from penstock.quality import inspect
+    from penstock.runner import open_record
 
     config = o.load_config(env, conf, None, warehouse, None)
     span = Interval.parse(interval, config.settings.timezone) if interval else None
-    document = inspect.rejected(config.dataset(dataset), span, rule=rule, limit=limit)
+    document = refused.shown(
+        config, open_record(config), dataset, span, rule=rule, limit=limit, show_personal=show_personal
+    )
     if as_json:
         output.print_json(document)
     else:

@@ -1,4 +1,4 @@
-"""The commands that write: run, nightly, sample."""
+"""The commands that write: run, nightly, replay, sample."""
 
 from __future__ import annotations
 
@@ -92,6 +92,49 @@ def nightly(
         night_summary(output.console(), document)
         for entry in document["jobs"]:
             _print_card(entry["batch"] or entry)
+    raise typer.Exit(output.exit_code(document["state"]))
+
+
+def replay(
+    job: o.JobName,
+    rule: Annotated[
+        str | None, typer.Option("--rule", metavar="R", help="Only intervals with rows that break this rule.")
+    ] = None,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    sets: o.Sets = None,
+    as_json: o.Json = False,
+) -> None:
+    """Run again the intervals whose quarantine holds rows, and say how many of these were released."""
+    from penstock import refused, registry
+    from penstock.batches import Sessions
+    from penstock.cli import about_runs, output
+    from penstock.nightly import check_names
+    from penstock.report.console import batch_summary, progress
+
+    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
+    check_names(config, found)
+    name = f"replay {found.name}"
+    with progress(output.console(stderr=True), name) as shown, Sessions(config, f"penstock {name}") as sessions:
+        document = refused.replay(
+            found,
+            config,
+            o.pairs(sets, "--set"),
+            sessions,
+            rule=rule,
+            command=o.command_line(),
+            progress=shown.update,
+        )
+    if as_json:
+        output.print_json(document)
+    else:
+        if batch := document["batch"]:
+            batch_summary(output.console(), batch)
+            _print_card(batch)
+        about_runs.print_replay(document)
     raise typer.Exit(output.exit_code(document["state"]))
 
 

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from penstock.cli.asking import jobs, plan, quarantine, runs, show, status
-from penstock.cli.doing import nightly, run, sample
+from penstock.cli.doing import nightly, replay, run, sample
 from penstock.cli.output import EXIT_INTERRUPTED
+from penstock.cli.quality import quality
+from penstock.cli.rules import rules
+
+
+class CommandsFirst(TyperGroup):
+    """Help that lists commands before groups of commands; Typer has it the other way round."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in that order."""
+        return sorted(super().list_commands(ctx), key=lambda name: isinstance(self.commands[name], TyperGroup))
+
 
 app = typer.Typer(
     name="penstock",
+    cls=CommandsFirst,
     help="Ready PySpark jobs for Amazon EMR, and the runner under them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (jobs, show, plan, run, nightly, status, runs, quarantine, sample):
+for command in (jobs, show, plan, run, nightly, status, runs, quarantine, replay, sample):
     app.command()(command)
+for group in (quality, rules):
+    app.add_typer(group)
 
 
 @app.callback(invoke_without_command=True)

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from penstock.config.ddl import problem_with
 from penstock.errors import ConfigurationError, did_you_mean
-from penstock.interval import Unit, zone
+from penstock.interval import zone
 
 Format = Literal["csv", "json", "text", "parquet", "delta"]
+# Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
+Personal = Literal["email", "name", "phone", "address", "card", "ip", "id"]
 
 
 class Model(BaseModel):
@@ -82,7 +84,7 @@ class Column(Model):
     type: str = Field(description="Its Spark DDL type, as `decimal(12,2)`.")
     nullable: bool = True
     description: str = ""
-    pii: str | None = Field(default=None, description="What kind of personal data it holds, if any.")
+    pii: Personal | None = Field(default=None, description="What kind of personal data it holds, if any.")
 
     @field_validator("type")
     @classmethod
@@ -165,7 +167,6 @@ class Dataset(Model):
     columns: tuple[Column, ...] = Field(min_length=1)
     slice: Slice | None = Field(default=None, description="Without it, a table is one whole.")
     key: tuple[str, ...] = Field(default=(), description="The columns that name a row.")
-    rows: Unit = Field(default="day", description="The interval whose rows one raw file holds.")
     options: Options = Field(default=None, validate_default=True)  # None: those of the format
     missing_column: Literal["error", "null"] = "error"
     extra_column: Literal["error", "ignore"] = "ignore"
@@ -208,6 +209,11 @@ class Dataset(Model):
     def column_names(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """The columns that hold personal data: what is shown of the dataset, in whatever place, leaves them out."""
+        return frozenset(column.name for column in self.columns if column.pii)
 
 
 class NightlyJob(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.config import Dataset
-from penstock.errors import SchemaError, did_you_mean
+from penstock.errors import ConfigurationError, SchemaError, did_you_mean
 from penstock.lazy import F
 from penstock.quality.marks import DROP, DUPLICATE
 from penstock.storage import stage
@@ -16,12 +16,32 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame
 
+    from penstock.quality.rules.rows import Lookup, RowRules
 
-def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool, from_text: bool) -> DataFrame:
-    """The output's declared columns and `storage.stage.MARKS`, one row for each row of the frame.
+
+# What a null where none may be is called among the reasons.
+NOT_NULL = "not_null"
+
+
+def _no_lookup(name: str) -> DataFrame:
+    raise ConfigurationError(f"A rule looks something up in {name}, which cannot be read here.")
+
+
+def candidates(
+    frame: DataFrame,
+    dataset: Dataset,
+    job: str,
+    *,
+    preserving: bool,
+    from_text: bool,
+    rules: RowRules | None = None,
+    lookup: Lookup = _no_lookup,
+) -> DataFrame:
+    """The output's declared columns, `storage.stage.MARKS` and the rules' bits, one row for each row of the frame.
 
     What a row breaks is judged in this order: it could not be parsed or does not fit the input's types; it is
-    dropped; it breaks the output's contract (null where none may be, outside of its slice); it is a duplicate.
+    dropped; it breaks the output's contract (null where none may be, outside of its slice) or a rule that rejects; it
+    is a duplicate. No rule is put to what could not be read, is dropped or is a duplicate.
 
     Args:
         frame: What the transform returned.
@@ -30,6 +50,8 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
         preserving: The frame must hold every row of an input, with its hidden columns.
         from_text: The input is text: of a row that could not be parsed, its text is kept. Of any other row what the
             transform made of it is kept, as JSON, until its text is found in its file.
+        rules: The output's rules on rows.
+        lookup: Reads the datasets in which rules look something up.
 
     Raises:
         SchemaError: A declared column is missing or of another type, or a hidden column was lost.
@@ -44,9 +66,10 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
     sliced = dataset.slice.column if dataset.slice else None
     if not preserving:
         own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
-        return _with_marks(
-            frame, columns, own, _first_of(_contract(dataset)), F.lit(None).cast("string"), F.lit(None), None, from_text
-        )
+        frame, found = _judged(frame, own, F.lit(True), rules, lookup)
+        errors = _together(_first_of(_contract(dataset)), found)
+        nothing = F.lit(None).cast("string")
+        return _with_marks(frame, columns, own, errors, nothing, F.lit(None), None, from_text, rules)
     if ROW not in frame.columns or SLICE not in frame.columns:
         lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
         raise SchemaError(
@@ -63,10 +86,31 @@ def candidates(frame: DataFrame, dataset: Dataset, job: str, *, preserving: bool
         checks.append((outside, finding("interval", sliced, own, message)))
     raw, broken = F.col(f"{ROW}.raw"), F.col(f"{ROW}.broken")
     unparsed = F.array(finding("malformed", "", F.lit(None), "has not the declared number or form of fields"))
-    errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, _first_of(checks)))
     dropped = F.col(DROP) if DROP in frame.columns else F.lit(None).cast("string")
     duplicate = F.col(DUPLICATE) if DUPLICATE in frame.columns else F.lit(False)
-    return _with_marks(frame, columns, slice_value, errors, dropped, duplicate, F.col(ROW), from_text)
+    whole = raw.isNull() & broken.isNull() & dropped.isNull() & ~F.coalesce(duplicate.cast("boolean"), F.lit(False))
+    frame, found = _judged(frame, slice_value, whole, rules, lookup)
+    promised = _together(_first_of(checks), found)
+    errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, promised))
+    return _with_marks(frame, columns, slice_value, errors, dropped, duplicate, F.col(ROW), from_text, rules)
+
+
+def _judged(
+    frame: DataFrame, slice_value: SparkColumn, whole: SparkColumn, rules: RowRules | None, lookup: Lookup
+) -> tuple[DataFrame, SparkColumn | None]:
+    """The frame with the rules' bits, and what rows are rejected for by them."""
+    if rules is None:
+        return frame, None
+    if SLICE not in frame.columns:
+        frame = frame.withColumn(SLICE, slice_value)
+    return rules.marked(frame, whole, lookup), rules.findings()
+
+
+def _together(one: SparkColumn, other: SparkColumn | None) -> SparkColumn:
+    """The findings of both, null where there are none."""
+    if other is None:
+        return one
+    return F.when(one.isNull(), other).when(other.isNull(), one).otherwise(F.concat(one, other))
 
 
 def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
@@ -76,9 +120,7 @@ def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
         # A row without a slice value has no place in the table.
         if not column.nullable or (dataset.slice and column.name == dataset.slice.column):
             value = F.col(f"`{column.name}`")
-            checks.append(
-                (value.isNull(), finding("not_null", column.name, value, "is null, which the column forbids"))
-            )
+            checks.append((value.isNull(), finding(NOT_NULL, column.name, value, "is null, which the column forbids")))
     return checks
 
 
@@ -103,6 +145,7 @@ def _with_marks(
     duplicate: SparkColumn,
     row: SparkColumn | None,
     from_text: bool,
+    rules: RowRules | None,
 ) -> DataFrame:
     unreadable = (
         row.getField("raw").isNotNull() | row.getField("broken").isNotNull() if row is not None else F.lit(False)
@@ -125,6 +168,7 @@ def _with_marks(
         (row.getField("hash") if row is not None else F.lit(None)).cast("bigint").alias(stage.HASH),
         (row.getField("raw") if row is not None and from_text else F.lit(None)).cast("string").alias(stage.RAW),
         errors.alias(stage.ERRORS),
+        *[F.col(name) for names in (rules.mask_names if rules else ()) for name in names],
     )
     # Only what a row needs travels to the writer: hashes and findings of good rows are nulls, which cost nothing.
     return marked.withColumns(

@@ -6,13 +6,18 @@ text are looked up afterwards, in the files that hold rejected rows and in no ot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.config import Column, Dataset
 from penstock.lazy import F, Window
+from penstock.quality.redact import Redactor
 from penstock.storage import lines, stage
 from penstock.storage.formats import csv, json, text
 from penstock.storage.records import Form
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
 # Longer rows are kept whole in the source file; the quarantine keeps their beginning.
 RAW_LENGTH = 1_000_000
 _EXAMPLE_LENGTH = 500
+# Where the page's examples are looked for; rows are fetched so many at a time, for one may have a megabyte.
+_MOST_FILES, _MOST_LOOKED_AT, _AT_ONCE = 20, 10_000, 256
+# A file of the quarantine, and the number of a row in it.
+Position = tuple[str, int]
 # By these a rejected row and its text in the file find each other.
 _PLACE = (stage.FILE, stage.HASH)
 
@@ -59,7 +68,7 @@ def located(
     found: Sequence[str],
     slices: Mapping[str, str | None],
     files: Sequence[SourceFile],
-    source: Dataset,
+    source: Dataset | None,
     quarantine: Dataset,
     *,
     run_ids: Mapping[str | None, str],
@@ -73,7 +82,7 @@ def located(
         found: The Parquet files that the gate's pass wrote of rejected rows.
         slices: The slice of each, by file name.
         files: The input's files by index; empty where the input is a table.
-        source: The input.
+        source: The input; None where the rows stand for no input's.
         quarantine: As of `dataset_of`.
         run_ids: By slice; None is all of time.
         job: The job's name.
@@ -84,7 +93,7 @@ def located(
     owners = spark.createDataFrame(by_file, "_name string, _value string, run_id string")
     rejected = rejected.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
     rejected = rejected.join(F.broadcast(owners), "_name", "left")
-    if files:
+    if files and source is not None:
         affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
         places = [(index, file.path) for index, file in affected.items()]
         sources = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
@@ -117,18 +126,60 @@ def located(
     return rejected.select(*columns, *[mark.alias(name) for name, mark in marks.items()])
 
 
-def examples(paths: Sequence[str], limit: int = 5) -> tuple[dict[str, Any], ...]:
-    """A few rows of the quarantine's files, as the run page shows them."""
-    result: list[dict[str, Any]] = []
-    for path in paths:
-        batch = next(pq.ParquetFile(path).iter_batches(batch_size=limit - len(result)), None)
-        rows = batch.to_pylist() if batch is not None else []
-        result += [{name: row[name] for name in ("source_file", "line", "raw", "reasons")} for row in rows]
-        if len(result) >= limit:
-            break
-    for row in result:
+def examples(paths: Sequence[str], redactor: Redactor, limit: int = 5) -> tuple[dict[str, Any], ...]:
+    """A few rows of the quarantine's files, of as many rules as there are, as the run page shows them."""
+    seen: dict[str, list[Position]] = {}
+    for path in paths[:_MOST_FILES]:
+        first = next(pq.ParquetFile(path).iter_batches(batch_size=_MOST_LOOKED_AT, columns=["reasons"]), None)
+        if first is not None:
+            note_positions(seen, first, path, 0, limit)
+    rows = fetched(varied(seen, limit), ("source_file", "line", "raw", "reasons"))
+    shown = [redactor.row(row) for row in rows]
+    for row in shown:
         row["raw"] = row["raw"][:_EXAMPLE_LENGTH] if row["raw"] else row["raw"]
-    return tuple(result)
+    return tuple(shown)
+
+
+def note_positions(seen: dict[str, list[Position]], batch: pa.RecordBatch, path: str, offset: int, limit: int) -> None:
+    """Note by rule where rows that break it are, no more than `limit` of each.
+
+    Args:
+        seen: What is known so far; added to.
+        batch: Rows of a file, at least their reasons.
+        path: The file.
+        offset: The number of the batch's first row in it.
+        limit: How many of a rule are enough.
+    """
+    reasons = batch.column("reasons")
+    rules, rows = pc.struct_field(pc.list_flatten(reasons), "rule"), pc.list_parent_indices(reasons)
+    for rule in pc.unique(rules).to_pylist():
+        known = seen.setdefault(rule, [])
+        if len(known) < limit:
+            here = pc.unique(rows.filter(pc.equal(rules, rule)))[: limit - len(known)]
+            known += [(path, offset + at) for at in here.to_pylist()]
+
+
+def varied(seen: Mapping[str, Sequence[Position]], limit: int) -> list[Position]:
+    """Positions of as many rules as there are, in turn, up to `limit`; in the order of files and rows.
+
+    >>> varied({"type": [("a", 0), ("a", 1), ("a", 2)], "interval": [("a", 7)]}, 3)
+    [('a', 0), ('a', 1), ('a', 7)]
+    """
+    turns = (position for turn in zip_longest(*seen.values()) for position in turn if position is not None)
+    return sorted(list(dict.fromkeys(turns))[:limit])
+
+
+def fetched(positions: Sequence[Position], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows at positions, which are in order; of their files no more is held in memory than a few rows."""
+    for path, group in groupby(positions, key=itemgetter(0)):
+        wanted = [at for _, at in group]
+        offset = 0
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=_AT_ONCE, columns=list(columns)):
+            here = [at - offset for at in wanted if offset <= at < offset + batch.num_rows]
+            yield from batch.take(pa.array(here, pa.int64())).to_pylist()
+            offset += batch.num_rows
+            if offset > wanted[-1]:
+                break
 
 
 def _with_text(spark: SparkSession, rejected: DataFrame, affected: Mapping[int, SourceFile], form: Form) -> DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.errors import FailureClass, PenstockError
-from penstock.report.masking import mask
+from penstock.report.masking import mask, without_values
 from penstock.report.place import JobCode, Place, find_place
 from penstock.report.record import FailureDoc
 from penstock.report.symptoms import ENGINE_SYMPTOMS, QUERY_FAULT
@@ -71,16 +71,19 @@ class Failure:
         }
 
 
-def classify(error: BaseException, job_modules: Sequence[str | Path], *, command: str = "") -> Failure:
+def classify(
+    error: BaseException, job_modules: Sequence[str | Path], *, command: str = "", personal: bool = False
+) -> Failure:
     """Tell what kind of failure an exception is, and where in the job's code it arose.
 
     Args:
         error: What was caught; its causes and contexts are looked at too.
         job_modules: Modules (by name or file) that hold the job's code; nothing else is named as the place.
         command: The command that ran, for the advice on what to do next.
+        personal: The data may be somebody's: values that an engine quotes are hidden.
     """
     chain = list(_chain(error))
-    texts = [_text(link) for link in chain]
+    texts = [without_values(text) if personal else text for text in map(_text, chain)]
     place = find_place(chain, texts, JobCode(job_modules))
     failure_class, message = _diagnose(chain, texts, place)
     own = next((link for link in chain if isinstance(link, PenstockError)), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from penstock.report.totals import held_back, rows_in, rows_out
+from penstock.report.totals import held_back, rows_in, rows_out, rules_met, rules_not_met
 from penstock.report.words import NONE, count, duration
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+_MOST_NAMED = 3
 _TONE = {
     "succeeded": "green",
     "skipped": "bright_black",
@@ -90,7 +91,8 @@ def progress(console: Console | None, label: str) -> Iterator[Progress]:
 
 
 def batch_summary(console: Console, doc: Mapping[str, Any]) -> None:
-    """Print what a batch did: its state, its rows, what it wrote, and where its page is."""
+    """Print what a batch did: its state, its rows, what it wrote, its rules, and where its page is."""
+    from rich.padding import Padding
     from rich.text import Text
 
     first, last = doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE
@@ -104,7 +106,32 @@ def batch_summary(console: Console, doc: Mapping[str, Any]) -> None:
         console.print(Text(f"  {reason}", style="dim"))
     if outputs := doc.get("outputs"):
         _print_outputs(console, outputs, doc.get("accounting") or {})
+    if said := rules_line(doc):
+        met, rules = rules_met(doc)
+        line = Text(f"rules {said}", style="" if met == rules else "yellow")
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
     _page(console, doc)
+
+
+def rules_line(doc: Mapping[str, Any]) -> str:
+    """How many rules of a run or a batch are met, and which are not; nothing where it has none.
+
+    >>> rule = {"rule": "kinds", "success": False, "met": 2, "slices": 3}
+    >>> rules_line({"quality": {"rules": {"lines": [rule]}}})
+    '0 of 1 met: kinds not met in 1 of 3 slices'
+    """
+    met, rules = rules_met(doc)
+    if not rules:
+        return ""
+    told = [_not_met(rule) for _, rule in rules_not_met(doc)]
+    more = f" and {count(len(told) - _MOST_NAMED)} more" if len(told) > _MOST_NAMED else ""
+    return f"{count(met)} of {count(rules)} met" + (f": {', '.join(told[:_MOST_NAMED])}{more}" if told else "")
+
+
+def _not_met(rule: Mapping[str, Any]) -> str:
+    slices = int(rule.get("slices") or 1)
+    where = f" in {count(slices - int(rule.get('met') or 0))} of {count(slices)} slices" if slices > 1 else ""
+    return f"{rule.get('rule')} not met{where}"
 
 
 def _print_outputs(console: Console, outputs: Mapping[str, Any], accounts: Mapping[str, Any]) -> None:
@@ -145,7 +172,10 @@ def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
     table = _table()
     table.add_column("job", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for name in ("intervals", "read", "written", "quarantined", "time"):
+    # A column for the rules only where there is something to say of them.
+    judged = any(True for job in doc.get("jobs") or () for _ in rules_not_met(job.get("batch") or {}))
+    heads = ("intervals", "read", "written", "quarantined", *(["rules met"] if judged else []), "time")
+    for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
     whys: dict[str, list[str]] = {}
     for job in doc.get("jobs") or ():
@@ -156,10 +186,11 @@ def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
                 count(rows_in(batch)),
                 count(rows_out(batch)),
                 count(held_back(batch, "quarantined")),
+                *([_of(*rules_met(batch))] if judged else []),
                 duration(batch.get("seconds")),
             ]
             if batch
-            else [NONE] * 5
+            else [NONE] * len(heads)
         )
         if why := job.get("reason") or (batch.get("failure") or {}).get("message"):
             whys.setdefault(why, []).append(str(job["job"]))
@@ -172,6 +203,10 @@ def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
     for why, names in whys.items():
         console.print(Text.assemble(", ".join(names), (f": {why}", "dim")))
     _page(console, doc)
+
+
+def _of(met: int, rules: int) -> str:
+    return f"{count(met)} of {count(rules)}" if rules else NONE
 
 
 def _table() -> Table:

@@ -25,6 +25,31 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"(?<![\w.-])({_NAME}[\"']?\s*[=:]\s*)'[^'\n]*'", re.IGNORECASE), rf"\1'{HIDDEN}'"),
     (re.compile(rf"(?<![\w.-])({_NAME}[\"']?\s*[=:]\s*)[^\s\"',;&)}}\]]+", re.IGNORECASE), rf"\1{HIDDEN}"),
 )
+# How Spark, Java, Python and Arrow quote a value that they cannot take.
+_VALUES = (
+    re.compile(r"(?<=[Vv]alue ).+?(?= of the type\b| of type\b| \(|, cannot | cannot | out of range)"),
+    re.compile(r"(?<=Text )'.*?'(?= could not be parsed)"),
+    re.compile(r"(?<=with base 10: ).+"),
+    re.compile(r"(?<=could not convert string to float: ).+"),
+    re.compile(r"(?<=Could not convert ).+?(?= with type)"),
+    re.compile(r"(?<=Failed to parse string: )'.*?'"),
+    re.compile(r"(?<=does not match format )'.*?'|(?<=time data )'.*?'(?= does not match)"),
+    re.compile(r"(?<=Invalid isoformat string: ).+"),
+    re.compile(r"(?<=Malformed records are detected in record parsing: ).+"),
+)
+
+
+def without_values(text: str) -> str:
+    r"""An error's text without the values of rows that it quotes, which may be somebody's.
+
+    >>> without_values("[CAST_INVALID_INPUT] The value 'Jane' of the type \"STRING\" cannot be cast to \"BIGINT\"")
+    '[CAST_INVALID_INPUT] The value *** of the type "STRING" cannot be cast to "BIGINT"'
+    >>> without_values("ValueError: invalid literal for int() with base 10: 'Jane'")
+    'ValueError: invalid literal for int() with base 10: ***'
+    """
+    for pattern in _VALUES:
+        text = pattern.sub(HIDDEN, text)
+    return text
 
 
 def mask(text: str) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from penstock.report.masking import mask
 from penstock.report.rail import ROW, in_order, rail
-from penstock.report.totals import held_back, rows_in, rows_out
+from penstock.report.totals import held_back, rows_in, rows_out, rules_met
 from penstock.report.views import BAD, failure_view, span
 from penstock.report.words import NONE, as_moment, count, duration, moment
 
@@ -25,6 +25,8 @@ def night_view(doc: Mapping[str, Any]) -> dict[str, Any]:
         tally[state] = tally.get(state, 0) + 1
     period = span(doc.get("from") or NONE, doc.get("to") or doc.get("from") or NONE)
     totals = _night_totals(jobs)
+    judged = [rules_met(job.get("batch") or {}) for job in jobs]
+    met, rules = sum(one for one, _ in judged), sum(each for _, each in judged)
     return {
         "title": f"nightly · {period} · {doc.get('state', 'pending')}",
         "span": period,
@@ -37,7 +39,10 @@ def night_view(doc: Mapping[str, Any]) -> dict[str, Any]:
             {"value": f"{tally.get('succeeded', 0)} of {len(jobs)}", "label": "jobs succeeded"},
             {"value": count(totals["written"]), "label": "rows written"},
             {"value": count(totals["quarantined"]), "label": "rows quarantined"},
+            *([{"value": f"{count(met)} of {count(rules)}", "label": "rules met"}] if rules else []),
         ],
+        "shows_rules": met < rules,
+        "rules_met": f"{count(met)} of {count(rules)}",
         "states": [{"state": name, "count": count(number)} for name, number in tally.items()],
         "failures": [_night_failure(job) for job in jobs if states[str(job["job"])] in BAD],
         "jobs": [_night_job(job, doc) for job in jobs],
@@ -74,6 +79,7 @@ def _night_job(job: Mapping[str, Any], night: Mapping[str, Any]) -> dict[str, An
     batch: Mapping[str, Any] = job.get("batch") or {}
     needs = job.get("depends_on") or ()
     failure = batch.get("failure") or {}
+    met, rules = rules_met(batch)
     return {
         "job": job["job"],
         "state": job.get("state", "pending"),
@@ -84,6 +90,8 @@ def _night_job(job: Mapping[str, Any], night: Mapping[str, Any]) -> dict[str, An
         "read": count(rows_in(batch)) if batch else NONE,
         "written": count(rows_out(batch)) if batch else NONE,
         "quarantined": count(held_back(batch, "quarantined")) if batch.get("accounting") else NONE,
+        "rules_met": f"{count(met)} of {count(rules)}" if rules else NONE,
+        "broke_rules": met < rules,
         "seconds": duration(batch.get("seconds")) if batch else NONE,
         "gantt": _gantt(batch, night),
     }

@@ -77,10 +77,73 @@ class QuarantineDoc(TypedDict):
     examples: list[ExampleDoc]
 
 
-class QualityDoc(TypedDict):
-    """What is known about the quality of a run's rows."""
+class UnmetDoc(TypedDict, total=False):
+    """One rule that was not met in one interval; numbers that it does not have are left out."""
+
+    rule: str
+    severity: str
+    element_count: int
+    missing_count: int
+    unexpected_count: int
+    observed: Any
+
+
+class RunRulesDoc(TypedDict):
+    """What the rules of one output came to in one interval.
+
+    `each` holds, by rule, `[rows judged, rows not as expected]`, or what a rule on all rows together observed: a
+    number, or None where that is none.
+    """
+
+    met: int
+    of: int
+    not_met: list[UnmetDoc]
+    each: dict[str, list[int] | float | None]
+
+
+class RuleDoc(TypedDict):
+    """One rule of one output, with its counts over all slices of a batch; `observed` only where there is one."""
+
+    rule: str
+    expectation: str
+    arguments: dict[str, Any]
+    severity: str
+    description: str
+    success: bool
+    slices: int
+    met: int
+    not_met_in: list[str | None]
+    element_count: int | None
+    missing_count: int | None
+    unexpected_count: int | None
+    observed: Any
+
+
+class EarlierRulesDoc(TypedDict):
+    """What an earlier run found: the rows of its outputs, its rules and metrics."""
+
+    interval: str
+    run_id: str
+    state: State
+    rows: dict[str, int]
+    rules: dict[str, RunRulesDoc]
+    metrics: dict[str, dict[str, float]]
+
+
+class RunQualityDoc(TypedDict, total=False):
+    """What is known about the quality of the rows of one interval, by output."""
 
     quarantine: dict[str, QuarantineDoc]
+    rules: dict[str, RunRulesDoc]
+    metrics: dict[str, dict[str, float]]
+
+
+class QualityDoc(TypedDict, total=False):
+    """What is known about the quality of a batch's rows, by output, and what up to 14 earlier runs knew."""
+
+    quarantine: dict[str, QuarantineDoc]
+    rules: dict[str, list[RuleDoc]]
+    earlier: list[EarlierRulesDoc]
 
 
 class StepDoc(TypedDict):
@@ -128,7 +191,7 @@ class RunDoc(TypedDict, total=False):
     inputs: dict[str, InputDoc]
     outputs: dict[str, OutputDoc]
     accounting: dict[str, AccountingDoc]
-    quality: QualityDoc
+    quality: RunQualityDoc
     steps: list[StepDoc]
     failure: FailureDoc | None
     page: str | None

@@ -17,11 +17,12 @@ _LABEL = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2}(?:T\d{2})?)?)?")
 
 @dataclass(frozen=True)
 class Cell:
-    """One interval."""
+    """One interval; `why` tells more of its state."""
 
     label: str
     state: str
     rows: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _block(title: str, parents: Mapping[str, Sequence[Cell]], shape: _Shape, mos
 def _rect(cell: Cell, shape: _Shape, row: int, most: int) -> str:
     part = cell.label[shape.parent + 1 : shape.parent + 3]
     column = int(part) - shape.first
-    told = f"{cell.label}: {cell.state}, {count(cell.rows)} rows"
+    told = f"{cell.label}: {cell.state}, {cell.why or f'{count(cell.rows)} rows'}"
     shade = f"{cell.state} l{_level(cell.rows, most)}" if cell.state == "succeeded" else cell.state
     return (
         f'<rect class="{escape(shade)}" x="{column + 0.05:.2f}" y="{row + 0.08:.2f}" width=".9" height=".84">'

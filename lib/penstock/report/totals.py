@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -23,3 +23,37 @@ def held_back(doc: Mapping[str, Any], part: str) -> int:
         rows = line.get(part) or 0
         total += sum(rows.values()) if isinstance(rows, Mapping) else int(rows)
     return total
+
+
+def rules_met(doc: Mapping[str, Any]) -> tuple[int, int]:
+    """How many rules of a run or a batch are met, of how many, over all outputs.
+
+    >>> rules_met({"quality": {"rules": {"a": {"met": 3, "of": 4}, "b": [{"success": True}, {"success": False}]}}})
+    (4, 6)
+    """
+    met = rules = 0
+    for found in _rules(doc).values():
+        if isinstance(found, Mapping):
+            met, rules = met + int(found.get("met") or 0), rules + int(found.get("of") or 0)
+        else:
+            met, rules = met + sum(bool(rule.get("success")) for rule in found), rules + len(found)
+    return met, rules
+
+
+def rules_not_met(doc: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(output, rule) of the rules of a run or a batch that are not met, as the document has them."""
+    for output, found in _rules(doc).items():
+        if isinstance(found, Mapping):
+            yield from ((output, rule) for rule in found.get("not_met") or ())
+        else:
+            yield from ((output, rule) for rule in found if not rule.get("success", True))
+
+
+def refusing(doc: Mapping[str, Any]) -> list[str]:
+    """The names of the rules that refused a run."""
+    return [str(rule.get("rule")) for _, rule in rules_not_met(doc) if rule.get("severity") == "fail"]
+
+
+def _rules(doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    rules: Mapping[str, Any] = (doc.get("quality") or {}).get("rules") or {}
+    return rules

@@ -7,13 +7,16 @@ from typing import Any
 
 from penstock.report.flow import Flow, accounting_flow, aggregate_flow
 from penstock.report.masking import HIDDEN, is_secret_name, mask
+from penstock.report.rule_views import anchor, rules_views
+from penstock.report.rule_words import expected
 from penstock.report.steps import compare
 from penstock.report.strip import Cell, calendar
-from penstock.report.totals import held_back, rows_in, rows_out
+from penstock.report.totals import held_back, refusing, rows_in, rows_out, rules_met
 from penstock.report.words import NONE, count, duration, moment, size, visible
 
 MOST_INTERVALS = 500
 _MOST_EXAMPLES = 20
+_MOST_NAMED = 6
 _FINGERPRINT = 12
 BAD = ("failed", "fenced", "refused")
 
@@ -40,15 +43,14 @@ def batch_view(doc: Mapping[str, Any]) -> dict[str, Any]:
         "env": doc.get("env") or first.get("env") or NONE,
         "started": moment(doc.get("started")),
         "facts": _facts(doc, number),
-        "failure": failure_view(doc.get("failure") or only.get("failure")),
+        "failure": failure_view(doc.get("failure") or only.get("failure"), _refused(runs)),
         "flows": _flows(doc),
         "states": [{"state": name, "count": count(rows)} for name, rows in _states(doc, runs).items()],
         "calendar": calendar([_cell(run) for run in runs]) if number > 1 else [],
         "outputs": [_output(name, out) for name, out in (doc.get("outputs") or {}).items()],
         "inputs": [_input(name, given) for name, given in (doc.get("inputs") or {}).items()],
-        "quarantine": [
-            _quarantine(name, held) for name, held in ((doc.get("quality") or {}).get("quarantine") or {}).items()
-        ],
+        "rules": rules_views(doc),
+        "quarantine": _quarantines(doc),
         "steps": compare(doc.get("steps") or (), doc.get("seconds"), earlier),
         "earlier": len(earlier),
         "runs": _runs(runs) if number > 1 else None,
@@ -73,18 +75,30 @@ def _facts(doc: Mapping[str, Any], number: int) -> list[dict[str, str]]:
     ]
     if doc.get("accounting"):
         facts.append({"value": count(held_back(doc, "quarantined")), "label": "rows quarantined"})
+    met, rules = rules_met(doc)
+    if rules:
+        facts.append({"value": f"{count(met)} of {count(rules)}", "label": "rules met"})
     return facts
 
 
-def failure_view(failure: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The failure card, masked once more for what other writers put into it."""
+def _refused(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the card of a range adds, since it is about the first interval that was refused."""
+    labels = [str(run.get("interval")) for run in runs if run.get("state") == "refused"]
+    if len(labels) < 2:
+        return []
+    named = ", ".join(labels[:_MOST_NAMED]) + (" …" if len(labels) > _MOST_NAMED else "")
+    return [f"{count(len(labels))} of {count(len(runs))} intervals are refused: {named}"]
+
+
+def failure_view(failure: Mapping[str, Any] | None, more: Sequence[str] = ()) -> dict[str, Any] | None:
+    """The failure card, with more evidence, masked once more for what other writers put into it."""
     if not failure:
         return None
     return {
         "class": failure.get("class") or "engine",
         "message": mask(visible(failure.get("message") or "", 2000)),
         "place": failure.get("place"),
-        "evidence": [mask(visible(line)) for line in failure.get("evidence") or ()],
+        "evidence": [mask(visible(line)) for line in (*(failure.get("evidence") or ()), *more)],
         "next": mask(str(failure.get("next") or "")),
     }
 
@@ -121,7 +135,9 @@ def _states(doc: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _cell(run: Mapping[str, Any]) -> Cell:
-    return Cell(str(run.get("interval", "")), str(run.get("state", "pending")), held_back(run, "read") or rows_out(run))
+    state = str(run.get("state", "pending"))
+    why = ", ".join(refusing(run)) if state == "refused" else ""
+    return Cell(str(run.get("interval", "")), state, held_back(run, "read") or rows_out(run), why)
 
 
 def _output(name: str, out: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,15 +171,30 @@ def _input(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _quarantine(name: str, held: Mapping[str, Any]) -> dict[str, Any]:
+def _quarantines(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    quality = doc.get("quality") or {}
+    return [
+        _quarantine(name, held, {rule["rule"]: rule for rule in (quality.get("rules") or {}).get(name) or ()})
+        for name, held in (quality.get("quarantine") or {}).items()
+    ]
+
+
+def _quarantine(name: str, held: Mapping[str, Any], rules: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     reasons = sorted((held.get("reasons") or {}).items(), key=lambda item: (-item[1], item[0]))
     most = reasons[0][1] if reasons else 0
     examples = held.get("examples") or ()
     return {
+        "id": f"held-{name}",
         "dataset": held.get("dataset") or name,
         "path": held.get("path") or "",
         "reasons": [
-            {"rule": rule, "count": count(rows), "width": f"{max(100 * rows / most, 0.5) if most else 0:.1f}"}
+            {
+                "rule": rule,
+                "count": count(rows),
+                "width": f"{max(100 * rows / most, 0.5) if most else 0:.1f}",
+                "expects": expected(rules[rule]) if rule in rules else "",
+                "to": anchor(name, rule) if rule in rules else "",
+            }
             for rule, rows in reasons
         ],
         "examples": [_example(example) for example in examples[:_MOST_EXAMPLES]],

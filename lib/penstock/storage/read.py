@@ -15,7 +15,7 @@ from penstock.lazy import F
 from penstock.storage import compressed
 from penstock.storage.formats import csv, delta, json, parquet, text
 from penstock.storage.rows import BROKEN_TYPE, PATH, ROW, SLICE, hold_to_contract
-from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot
+from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot, take
 from penstock.storage.types import ddl
 from penstock.storage.uri import as_uris
 
@@ -173,6 +173,17 @@ def with_origin(frame: DataFrame, snapshot: Snapshot) -> DataFrame:
             day = F.to_date(value)
             value = F.trunc(day, "month") if snapshot.unit == "month" else day
     return frame.withColumns({ROW: row, SLICE: value})
+
+
+def whole(spark: SparkSession, dataset: Dataset, tz: str) -> DataFrame:
+    """All rows of a dataset as it is now, without hidden columns."""
+    everything = Interval.all()
+    found = take(dataset, "all", tz, (everything,))
+    if isinstance(found, TableSnapshot):
+        return table(spark, found, (everything,), "all")
+    if found.portion(everything, "all") is None:
+        return empty(spark, dataset)
+    return raw(spark, found, (everything,), "all")[0].drop(ROW, SLICE)
 
 
 def empty(spark: SparkSession, dataset: Dataset) -> DataFrame:

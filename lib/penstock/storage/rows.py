@@ -22,6 +22,9 @@ CORRUPT = "_corrupt_record"
 POSITION = "_position"
 PATH = "_path"
 
+# Stands where a value of a column that holds personal data would be shown.
+REDACTED = "redacted"
+
 BROKEN_TYPE = "array<struct<rule: string, column: string, value: string, message: string>>"
 
 # What Spark's readers put in the place of bytes that are not UTF-8, and a byte that no text holds.
@@ -60,12 +63,13 @@ def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: froze
     checks: list[tuple[SparkColumn, SparkColumn]] = []
     for column in columns:
         value = F.col(f"`{column.name}`")
+        shown = F.lit(REDACTED) if column.pii else value
         if column.name in casts:
             failed = value.isNotNull() & ~_fits(value, casts[column.name], column.type)
-            checks.append((failed, finding("type", column.name, value, f"is not {column.type}")))
+            checks.append((failed, finding("type", column.name, shown, f"is not {column.type}")))
         elif column.name in texts:
             garbled = value.contains(_REPLACED) | value.contains(_NUL)
-            checks.append((garbled, finding("encoding", column.name, value, "has bytes that are not text")))
+            checks.append((garbled, finding("encoding", column.name, shown, "has bytes that are not text")))
     nothing = F.lit(None).cast(BROKEN_TYPE)
     if checks:
         any_failed = checks[0][0]

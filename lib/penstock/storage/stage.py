@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from penstock.storage.measure import Measures, Running, Verdicts
 from penstock.storage.names import file_name
 from penstock.storage.statistics import file_statistics
 
@@ -70,6 +71,10 @@ class StagePlan:
         columns: The columns of the output's files, in order (the slice column is not in the files).
         file_bytes: The size at which a file is closed and the next begun.
         by_slice: A file holds rows of one slice only.
+        masks: The columns of verdicts, in threes (see `measure.Verdicts`).
+        rules: How many verdicts a row has.
+        measured: The columns of accepted rows whose running numbers are wanted.
+        counted: Rules want to know what came, by slice.
     """
 
     root: str
@@ -78,6 +83,10 @@ class StagePlan:
     columns: tuple[str, ...]
     file_bytes: int
     by_slice: bool
+    masks: tuple[tuple[str, str, str], ...] = ()
+    rules: int = 0
+    measured: tuple[str, ...] = ()
+    counted: bool = False
 
 
 @dataclass
@@ -196,6 +205,7 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
         rejected = SliceWriter("quarantine", plan.quarantine_root or plan.root, f"{plan.folder}/found", plan.file_bytes)
         counts: Counter[tuple[Any, ...]] = Counter()
         reasons: Counter[tuple[str | None, str]] = Counter()
+        measures: dict[str | None, Measures] = {}
         for batch in batches:
             if batch.num_rows == 0:
                 continue
@@ -205,8 +215,12 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
                 good = pc.equal(disposition, ACCEPTED)
                 all_good = pc.all(good).as_py()
                 kept = part if all_good else part.filter(good)
+                place = value if plan.by_slice else None
+                if plan.counted:
+                    here = measures.setdefault(place, Measures(Verdicts.none(plan.rules)))
+                    _measure(here, plan, part, kept)
                 if kept.num_rows:
-                    accepted.add(value if plan.by_slice else None, kept.select(list(plan.columns)))
+                    accepted.add(place, kept.select(list(plan.columns)))
                 if not all_good and plan.quarantine_root is not None:
                     bad = part.filter(pc.equal(disposition, QUARANTINED))
                     if bad.num_rows:
@@ -220,6 +234,7 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
             for (value, file, disposition, reason), n in counts.items()
         ]
         rows += [{"kind": "reason", "slice": value, "reason": rule, "rows": n} for (value, rule), n in reasons.items()]
+        rows += [{"kind": "measures", "slice": v, "stats": found.to_json()} for v, found in measures.items()]
         if rows:
             yield pa.RecordBatch.from_pylist(rows, schema=_RESULT)
 
@@ -242,6 +257,14 @@ def _by_slice(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatc
     for value, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
         yield slice_text(value), batch.slice(start, end - start)
         start = end
+
+
+def _measure(here: Measures, plan: StagePlan, part: pa.RecordBatch, kept: pa.RecordBatch) -> None:
+    if plan.masks:
+        here.verdicts.add([tuple(part.column(name) for name in names) for names in plan.masks])
+    here.rows += kept.num_rows
+    for name in plan.measured:
+        here.columns.setdefault(name, Running()).add(kept.column(name))
 
 
 def _count(counts: Counter[tuple[Any, ...]], value: str | None, part: pa.RecordBatch) -> None:

@@ -71,10 +71,15 @@ def header(file: SourceFile, dataset: Dataset) -> tuple[str, ...]:
             f"{dataset.name}: the header of {file.path} has NUL bytes: this is not {options.encoding} text.",
             hint="Declare its encoding (options: {encoding: UTF-16LE}) or deliver it as UTF-8.",
         )
-    return tuple(name.strip() for name in _cut(first.decode("utf-8", errors="replace"), options))
+    return tuple(name.strip() for name in cut(first.decode("utf-8", errors="replace"), options))
 
 
-def _cut(record: str, options: CsvOptions) -> list[str]:
+def cut(record: str, options: CsvOptions) -> list[str]:
+    """The values of one record.
+
+    Raises:
+        csv.Error: It cannot be cut.
+    """
     if len(options.delimiter) > 1:
         return record.split(options.delimiter)
     doubled = options.escape in ("", options.quote)

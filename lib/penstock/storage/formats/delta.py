@@ -65,6 +65,11 @@ def open_table(location: str) -> DeltaTable | None:
     return table
 
 
+def exists(location: str) -> bool:
+    """Whether there is a table at a location."""
+    return DeltaTable.is_deltatable(location)
+
+
 def data_files(table: DeltaTable) -> pa.Table:
     """The table's live files: path (encoded, as in the log), size_bytes, num_records, `partition.<column>`, ….
 

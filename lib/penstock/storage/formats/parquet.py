@@ -60,6 +60,11 @@ def check_footer(file: SourceFile, dataset: Dataset) -> list[str]:
     return notes
 
 
+def rows_told(file: SourceFile) -> int:
+    """The rows that a file's footer tells of."""
+    return int(pq.read_metadata(file.path).num_rows)
+
+
 def _fits(found: pa.DataType, declared: pa.DataType) -> bool:
     """Whether Spark reads `found` as `declared` without changing a value."""
     if pa.types.is_timestamp(found) and pa.types.is_timestamp(declared):
