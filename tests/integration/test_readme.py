@@ -48,6 +48,7 @@ def test_the_readme_shows_commands_and_files(checkout: Path) -> None:
     found = list(steps((checkout / "README.md").read_text(encoding="utf-8")))
     assert [step.command for step in found[:2]] == ["scripts/nightly", "scripts/test"], "the README starts with them"
     assert {step.path for step in found if step.path} == {
+        "strict/rules/retail.yaml",
         "top_country.py",
         "my_conf/catalog/my.yaml",
         "my_conf/environment.yaml",
