@@ -266,6 +266,7 @@ def test_more_rules_are_no_more_jobs(shop: Callable[..., Shop], spark: SparkSess
 )
 def test_a_wrong_rule_is_refused_before_spark(shop: Callable[..., Shop], rules: str, said: str) -> None:
     its = shop(rules=rules)
+    its.give(f"{DAY}.csv", (DAY, 1, "mug", 9))
     with pytest.raises(ConfigurationError) as caught:
         its.run(DAY)
     assert said in f"{caught.value}"
