@@ -237,7 +237,7 @@ def answers(spark: SparkSession, name: str) -> Answers:
 
 
 # Theirs takes half a minute a frame.
-LONG = {"whole", "nulls", "one", "skew"}
+LONG = {"whole", "nulls", "one", "skew", "empty", "not numbers"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in FRAMES])
