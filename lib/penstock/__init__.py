@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penstock.interval import Interval
     from penstock.job import Input, Job, Output, Params
     from penstock.lazy import F, Window
+    from penstock.pictures import Picture, Results
     from penstock.quality.marks import drop_when, mark_duplicates
     from penstock.quality.personal import masked, masked_email, pseudonym
 
@@ -43,7 +44,9 @@ __all__ = [
     "Params",
     "PenstockError",
     "PermissionDeniedError",
+    "Picture",
     "RefusedError",
+    "Results",
     "SchemaError",
     "UsageError",
     "Window",
@@ -58,6 +61,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Input", "Job", "Output", "Params"), "penstock.job"),
     **dict.fromkeys(("F", "Window"), "penstock.lazy"),
+    **dict.fromkeys(("Picture", "Results"), "penstock.pictures"),
     **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),
     **dict.fromkeys(("masked", "masked_email", "pseudonym"), "penstock.quality.personal"),
     "Interval": "penstock.interval",

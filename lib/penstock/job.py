@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from penstock.errors import ConfigurationError
 from penstock.interval import Unit
+
+if TYPE_CHECKING:
+    from penstock.pictures import Picture, Results
 
 Span = Literal["interval", "to_date", "all"]
 WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once"]
@@ -75,6 +78,8 @@ class Job:
         unit: The interval that the job's slices have.
         batch: How many intervals one Spark pass may hold; 1 for a transform that can do only one.
         description: One sentence for `penstock jobs`.
+        pictures: Called with `penstock.Results` after the publish; the `penstock.Picture`s that it returns are shown
+            on the run page. What goes wrong in it is noted there and does not fail the run.
     """
 
     name: str
@@ -85,6 +90,7 @@ class Job:
     unit: Unit = "day"
     batch: int = 10_000
     description: str = ""
+    pictures: Callable[[Results], Sequence[Picture]] | None = None
     takes: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:

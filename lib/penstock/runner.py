@@ -15,10 +15,12 @@ from penstock import faults, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
+from penstock.lazy import F
 from penstock.ledger.model import EmptyRecord, Record, Want
 from penstock.ledger.owner import this_process
 from penstock.ledger.sqlite import SqliteLedger
-from penstock.report import card
+from penstock.pictures import Results
+from penstock.report import card, drawing
 from penstock.report.store import Store
 from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
 from penstock.spec import Spec, look
@@ -154,8 +156,31 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
             faults.reach(f"publishing:{name}")
             this.published[name] = publish.publish(publication, partial(_still_ours, this, name))
             faults.reach(f"published:{name}")
+    if this.spec.job.pictures is not None:
+        with this.step("draw"):
+            _draw(this, spark, config)
     faults.reach("accounted")
     return _close(this, "failed" if this.failed else "succeeded")
+
+
+def _draw(this: RunState, spark: SparkSession, config: Config) -> None:
+    """The job's own pictures of what it has published; the tables stand, whatever goes wrong with them."""
+    assert this.spec.job.pictures is not None
+    results = Results(this.spec.params, this.todo, partial(_published, spark, config, this))
+    try:
+        this.drawings = drawing.draw(this.spec.job.pictures(results))
+    except Exception as error:  # noqa: BLE001 - it is the job author's code, and only about the page
+        this.notes.append(f"The pictures could not be made: {error}")
+
+
+def _published(spark: SparkSession, config: Config, this: RunState, name: str) -> DataFrame:
+    """What an output holds of the intervals of this run."""
+    dataset = this.spec.outputs[name]
+    frame = read.whole(spark, dataset, config.settings.timezone)
+    values = [value for interval in this.todo if (value := interval.slice_value) is not None]
+    if dataset.slice is None or not values:
+        return frame
+    return frame.where(F.col(f"`{dataset.slice.column}`").between(min(values), max(values)))
 
 
 def _judge(this: RunState) -> None:

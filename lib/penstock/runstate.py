@@ -17,6 +17,7 @@ from penstock.interval import Interval
 from penstock.ledger.model import Attempt, Claim, Ledger, Outcome, SliceRecord, State
 from penstock.places import run_id as run_id_of
 from penstock.report import card, rule_history
+from penstock.report.drawing import Drawing
 from penstock.report.record import write_json
 from penstock.report.steps import of_like_size
 from penstock.report.store import Store
@@ -54,6 +55,7 @@ class RunState:
     staged: dict[str, Staged] = field(default_factory=dict)
     verdicts: dict[str, Verdicts] = field(default_factory=dict)
     published: dict[str, Published] = field(default_factory=dict)
+    drawings: list[Drawing] = field(default_factory=list)
     has_page: bool = True
 
     @cached_property
@@ -152,6 +154,7 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
             **_quality(this, {name: facts.tallies[name].whole for name in this.staged}, with_examples=True),
             **(_rules_of_batch(this) if this.verdicts else {}),
         },
+        "pictures": [drawing.about for drawing in this.drawings],
         "failure": this.failure or next((_failure(this, error) for error in this.failed.values()), None),
         "notes": list(this.notes),
         "runs": runs,
@@ -169,7 +172,7 @@ def kept_document(this: RunState, state: str, failure: Document | None = None) -
     """
     document = batch_document(this, state, failure)
     try:
-        page = this.store.write_batch(document)  # type: ignore[arg-type]
+        page = this.store.write_batch(document, this.drawings)  # type: ignore[arg-type]
         _write_validations(this, page.parent)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is about the page
         this.has_page = False

@@ -42,6 +42,7 @@ class Shop:
         source: How the raw files are written, as the catalog says it.
         extra: More datasets for the catalog.
         rules: The rules of `shop.orders`, in YAML.
+        pictures: Of the function that draws them, whose argument is `results`; empty for a job that has none.
         done: The documents of all runs so far.
     """
 
@@ -60,6 +61,7 @@ class Shop:
     source: str = "format: csv"
     extra: str = ""
     rules: str = ""
+    pictures: str = ""
     done: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -116,8 +118,13 @@ class Shop:
             f"def transform(orders):\n{textwrap.indent(textwrap.dedent(self.body), '    ')}\n\n\n"
             f'job = Job(name="{self.name}", transform=transform, unit="{unit}", '
             f'inputs={{"orders": Input("shop.raw")}}, '
-            f'outputs={{"orders": Output("shop.orders", mode="{self.mode}"{rows_of})}})\n'
+            f'outputs={{"orders": Output("shop.orders", mode="{self.mode}"{rows_of})}}'
+            + (", pictures=lambda results: pictures(results))\n" if self.pictures else ")\n")
         )
+        if self.pictures:
+            drawn = textwrap.indent(textwrap.dedent(self.pictures), "    ")
+            head = "from penstock import Picture\nfrom penstock.pictures import bars\n"
+            source += f"\n\n{head}\ndef pictures(results):\n{drawn}\n"
         if not path.exists() or path.read_text() != source:
             path.write_text(source)
         return registry.job(f"{path}:job")

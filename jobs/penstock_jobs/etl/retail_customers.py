@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock import F, Input, Job, Output, Window
+from penstock import F, Input, Job, Output, Picture, Results, Window
+from penstock.pictures import bars
 from penstock_jobs.money import money, whole
 
 if TYPE_CHECKING:
@@ -111,10 +112,23 @@ def segment(r_score: Column, f_score: Column) -> Column:
     return named
 
 
+def pictures(results: Results) -> list[Picture]:
+    """How many customers each segment has as of the last day."""
+    customers = results.frame("customers").where(F.col("as_of") == F.lit(results.intervals[-1].slice_value))
+    counted = customers.groupBy("segment").agg(
+        F.count(F.lit(1)).alias("customers"), F.sum("monetary").cast("double").alias("monetary")
+    )
+    found = {row["segment"]: row.asDict() for row in counted.collect()}
+    rows = [found[name] for name, _, _ in SEGMENTS if name in found]
+    caption = f"As of the end of {results.intervals[-1].label}."
+    return [Picture("Customers by segment", bars(rows, "segment", "customers"), caption, table=rows)]
+
+
 job = Job(
     name="retail_customers",
     description="Per customer as of the interval's end: recency, frequency, monetary value, scores and segment.",
     transform=transform,
     inputs={"lines": Input("retail.lines", span="to_date")},
     outputs={"customers": Output("retail.customers")},
+    pictures=pictures,
 )

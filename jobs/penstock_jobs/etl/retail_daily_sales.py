@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock import F, Input, Job, Output
+from penstock import F, Input, Job, Output, Picture, Results
+from penstock.pictures import bars, line
 from penstock_jobs.money import money, whole
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+_COUNTRIES = 12
 
 
 def transform(lines: DataFrame) -> DataFrame:
@@ -53,10 +56,24 @@ def of_kind(kind: str, value: Column) -> Column:
     return F.when(F.col("kind") == kind, value)
 
 
+def pictures(results: Results) -> list[Picture]:
+    """Net sales day by day, and the countries that they come from."""
+    sales = results.frame("daily_sales")
+    net = F.sum("net").cast("double").alias("net")
+    days = [row.asDict() for row in sales.groupBy("invoice_date").agg(net).orderBy("invoice_date").collect()]
+    best = sales.groupBy("country").agg(net).orderBy(F.desc("net"), "country").limit(_COUNTRIES)
+    countries = [row.asDict() for row in best.collect()]
+    shown = [Picture("Net sales by country", bars(countries, "country", "net"), table=countries)]
+    if len(days) > 1:
+        shown.insert(0, Picture("Net sales by day", line(days, "invoice_date", "net"), table=days))
+    return shown
+
+
 job = Job(
     name="retail_daily_sales",
     description="Per day and country: gross, returns, net, orders, customers, units, average order value.",
     transform=transform,
     inputs={"lines": Input("retail.lines")},
     outputs={"daily_sales": Output("retail.daily_sales")},
+    pictures=pictures,
 )

@@ -146,6 +146,16 @@ class QualityDoc(TypedDict, total=False):
     earlier: list[EarlierRulesDoc]
 
 
+class PictureDoc(TypedDict, total=False):
+    """One picture of the result; `file` is beside the record, and is missing where it could not be drawn."""
+
+    title: str
+    caption: str
+    note: str
+    rows: list[dict[str, Any]]
+    file: str
+
+
 class StepDoc(TypedDict):
     """How long one step of a run took."""
 
@@ -221,6 +231,7 @@ BatchDoc = TypedDict(
         "outputs": dict[str, OutputDoc],
         "accounting": dict[str, AccountingDoc],
         "quality": QualityDoc,
+        "pictures": list[PictureDoc],
         "failure": FailureDoc | None,
         "runs": list[RunDoc],
         "page": str | None,

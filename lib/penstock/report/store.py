@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from penstock.errors import ConfigurationError, UsageError
-from penstock.report.record import BatchDoc, NightDoc, NightJobDoc, read_json, write_json
+from penstock.files import write_atomically
+from penstock.report.drawing import Drawing
+from penstock.report.record import BatchDoc, NightDoc, NightJobDoc, PictureDoc, read_json, write_json
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:+-]*")
 
@@ -59,8 +61,8 @@ class Store:
         """The page of one night, whether it is there yet or not."""
         return self.night_folder(night_id) / "index.html"
 
-    def write_batch(self, doc: BatchDoc) -> Path:
-        """Write run.json, then the page; the document's `page` is set to where that is.
+    def write_batch(self, doc: BatchDoc, drawings: Sequence[Drawing] = ()) -> Path:
+        """Write the pictures, run.json, then the page; the document's `page` is set to where that is.
 
         The record comes first: if the page fails, the numbers are kept.
         """
@@ -68,8 +70,10 @@ class Store:
 
         page = self.batch_page(doc["batch_id"])
         doc["page"] = str(page)
+        if drawings:
+            doc["pictures"] = [_kept(page.parent, number, picture) for number, picture in enumerate(drawings, 1)]
         write_json(page.with_name("run.json"), cast("Mapping[str, Any]", doc))
-        write_page(page, render_batch(doc))
+        write_page(page, render_batch(doc, [_chart(page.parent, picture) for picture in doc.get("pictures") or ()]))
         return page
 
     def write_night(self, doc: NightDoc) -> Path:
@@ -103,6 +107,20 @@ class Store:
     def night_ids(self) -> list[str]:
         """All nights that have a record, in the order of their names."""
         return [path.parent.name for path in sorted(self.root.glob("nights/*/night.json"))]
+
+
+def _kept(folder: Path, number: int, picture: Drawing) -> PictureDoc:
+    """A picture's place in the record, with its chart as a file beside that."""
+    about = cast("PictureDoc", dict(picture.about))
+    if picture.svg is not None:
+        about["file"] = f"pictures/{number}.svg"
+        write_atomically(folder / about["file"], picture.svg.encode())
+    return about
+
+
+def _chart(folder: Path, picture: PictureDoc) -> str | None:
+    file = picture.get("file")
+    return (folder / file).read_text(encoding="utf-8") if file and (folder / file).is_file() else None
 
 
 def _checked(name: str) -> str:

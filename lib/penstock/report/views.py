@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from penstock.report.flow import Flow, accounting_flow, aggregate_flow
@@ -16,12 +18,13 @@ from penstock.report.words import NONE, count, duration, moment, size, visible
 
 MOST_INTERVALS = 500
 _MOST_EXAMPLES = 20
+_NAMES = re.compile(r"""(\bid=["']|url\(["']?#|href=["']#)""")
 _MOST_NAMED = 6
 _FINGERPRINT = 12
 BAD = ("failed", "fenced", "refused")
 
 
-def batch_view(doc: Mapping[str, Any]) -> dict[str, Any]:
+def batch_view(doc: Mapping[str, Any], charts: Sequence[str | None] = ()) -> dict[str, Any]:
     """The page of one batch: a run over one interval or over a range."""
     runs: Sequence[Mapping[str, Any]] = doc.get("runs") or ()
     only: Mapping[str, Any] = runs[0] if len(runs) == 1 else {}
@@ -49,6 +52,11 @@ def batch_view(doc: Mapping[str, Any]) -> dict[str, Any]:
         "calendar": calendar([_cell(run) for run in runs]) if number > 1 else [],
         "outputs": [_output(name, out) for name, out in (doc.get("outputs") or {}).items()],
         "inputs": [_input(name, given) for name, given in (doc.get("inputs") or {}).items()],
+        "pictures": [
+            picture_view(picture, chart, number)
+            for number, (picture, chart) in enumerate(zip_longest(doc.get("pictures") or (), charts))
+        ],
+        "notes": [mask(visible(note)) for note in doc.get("notes") or ()],
         "rules": rules_views(doc),
         "quarantine": _quarantines(doc),
         "steps": compare(doc.get("steps") or (), doc.get("seconds"), earlier),
@@ -63,6 +71,32 @@ def batch_view(doc: Mapping[str, Any]) -> dict[str, Any]:
 def span(first: str, last: str) -> str:
     """The intervals of a range, as its first and its last."""
     return first if first == last else f"{first} to {last}"
+
+
+def picture_view(picture: Mapping[str, Any], chart: str | None, number: int = 0) -> dict[str, Any]:
+    """One picture of the job's own, and the numbers behind it as a table."""
+    rows = picture.get("rows") or ()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {
+        "title": visible(picture.get("title") or ""),
+        "caption": visible(picture.get("caption") or "", 500),
+        "note": visible(picture.get("note") or "", 500),
+        "svg": chart and _own_names(chart, number),
+        "names": names,
+        "rows": [[_cell_of(row.get(name)) for name in names] for row in rows],
+    }
+
+
+def _own_names(svg: str, number: int) -> str:
+    """The chart with ids that no other chart of the page has: all are drawn with the same ones."""
+    return _NAMES.sub(rf"\1picture{number}-", svg)
+
+
+def _cell_of(value: Any) -> dict[str, Any]:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number:
+        return {"text": NONE if value is None else visible(value, 120), "is_number": False}
+    return {"text": f"{value:,}" if isinstance(value, int) else f"{value:,.6g}", "is_number": True}
 
 
 def _facts(doc: Mapping[str, Any], number: int) -> list[dict[str, str]]:
