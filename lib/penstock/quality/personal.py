@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigurationError
 from penstock.lazy import F
+from penstock.secrets import read_secret
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,11 +25,10 @@ def pseudonym(column: str | Column, key: str, *, length: int = _WHOLE) -> Column
     The same value has the same pseudonym wherever the key is the same, so tables can still be joined; without the key
     nobody can tell by trial which value it was, as one can of a plain hash of a telephone number.
 
-    The key is given by reference and read where the job is planned: `env:NAME`, an environment variable, or
-    `file:PATH`, a file such as container platforms mount (a line end after it is no part of it). It is neither in the
-    configuration nor in a query plan: HMAC made of Spark's own functions would show it there, in `explain`, in Spark's
-    pages and in its event log, as a literal. So this is a Python function, fed with Arrow batches where Spark can
-    (4.1), that the key travels in to the workers.
+    The key is given by reference (`env:NAME`, `file:PATH` or `aws:SECRET-ID`, see `penstock.secrets.read_secret`) and
+    read where the job is planned. It is neither in the configuration nor in a query plan: HMAC made of Spark's own
+    functions would show it there, in `explain`, in Spark's pages and in its event log, as a literal. So this is a
+    Python function, fed with Arrow batches where Spark can (4.1), that the key travels in to the workers.
 
     Args:
         column: The column; what is not text is taken as Spark writes it. Of null there is none.
@@ -45,7 +43,7 @@ def pseudonym(column: str | Column, key: str, *, length: int = _WHOLE) -> Column
             f"A pseudonym of {length} characters cannot be made.", hint=f"Give a length from {_SHORTEST} to {_WHOLE}."
         )
     value = F.col(column) if isinstance(column, str) else column
-    one = _of_text(_secret(key), length)
+    one = _of_text(_key(key), length)
     made: Column = _as_arrow(one)(value.cast("string")) if hasattr(F, "arrow_udf") else F.udf(one)(value.cast("string"))
     return made
 
@@ -74,31 +72,11 @@ def masked_email(column: str | Column) -> Column:
     return F.when(value.isNotNull(), masked_one)
 
 
-def _secret(reference: str) -> bytes:
-    """The key at a reference. What is given may be a key by mistake, so no message repeats it."""
-    kind, _, place = reference.partition(":")
-    if kind not in ("env", "file") or not place:
-        raise ConfigurationError(
-            "The key of a pseudonym is given by reference, and this is none.", hint="Write env:NAME or file:PATH."
-        )
-    if kind == "env":
-        if (text := os.environ.get(place)) is None:
-            raise ConfigurationError(
-                f"The key of a pseudonym is not there: the environment has no variable {place}.",
-                hint="Set it where the job is started; it belongs in no file of the configuration.",
-            )
-        secret = text.encode()
-    else:
-        try:
-            secret = Path(place).read_bytes().rstrip(b"\r\n")
-        except OSError as error:
-            raise ConfigurationError(
-                f"The key of a pseudonym cannot be read: {place}: {error.strerror}.",
-                hint="Mount it, or name its place.",
-            ) from error
+def _key(reference: str) -> bytes:
+    secret = read_secret(reference, "The key of a pseudonym")
     if len(secret) < _SHORTEST_KEY:
         raise ConfigurationError(
-            f"The key at {kind}:{place} has {len(secret)} bytes; at least {_SHORTEST_KEY} are needed.",
+            f"The key at {reference} has {len(secret)} bytes; at least {_SHORTEST_KEY} are needed.",
             hint="Make one: openssl rand -hex 32",
         )
     return secret
