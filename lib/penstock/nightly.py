@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from penstock import registry
@@ -15,6 +15,7 @@ from penstock.errors import ConfigurationError, PenstockError, UsageError, did_y
 from penstock.interval import Interval, between, split, widen
 from penstock.job import Input, Job
 from penstock.ledger.model import Ledger
+from penstock.notices.send import notify
 from penstock.report import card
 from penstock.report.store import Store
 from penstock.runner import open_ledger
@@ -202,7 +203,12 @@ def nightly(
         "page": None,
         "command": command,
     }
-    Store.of(config.settings.warehouse).write_night(document)  # type: ignore[arg-type]
+    store = Store.of(config.settings.warehouse)
+    store.write_night(document)  # type: ignore[arg-type]
+    # Told when there is a page to look at.
+    document["notices"] = notify(document, config.settings.notices, store.root)
+    if document["notices"]:
+        store.write_night(document)  # type: ignore[arg-type]
     return document
 
 
@@ -225,13 +231,15 @@ def _carried_out(job: Job, night: _Night) -> tuple[Document, list[Interval]]:
     tz = night.config.settings.timezone
     whole = night.first.unit == "all"
     found = status(job, night.config, night.ledger, None if whole else job_intervals(job, night.first, night.last, tz))
+    late = [] if whole else _late(job, night, found.of("no input")[-1:])
     wanted = found.of(*_WORK, "no input", *(("done",) if night.force else ()))
     waits = {interval: writer for interval in wanted if (writer := _writer_lost(job, interval, night.lost))}
     work = [i for i in found.of(*_WORK, *(("done",) if night.force else ())) if i not in waits]
     reason = f"{_counted(len(waits))} for {', '.join(sorted(set(waits.values())))}" if waits else None
     if not work:
         nothing = "no input" if set(found.counts) <= {"no input"} else "done already"
-        return _entry(job, night, "skipped", reason or nothing, counts=found.counts, waiting=len(waits)), list(waits)
+        told = reason or nothing
+        return _entry(job, night, "skipped", told, counts=found.counts, waiting=len(waits), late=late), list(waits)
     night.progress(f"{job.name}: {len(work)} of {len(found.intervals)} intervals to run")
     spec = replace(resolve(job, work, night.config, {}, night.command, nightly=True), seen=found.view.snapshots)
     batch = run_all(
@@ -240,9 +248,20 @@ def _carried_out(job: Job, night: _Night) -> tuple[Document, list[Interval]]:
     by_label = {interval.label: interval for interval in work}
     lost = [by_label[run["interval"]] for run in batch["runs"] if run["state"] in _BAD]
     why = batch["reason"] or (batch["failure"] or {}).get("message")
-    told = "; ".join(text for text in (why, reason) if text) or None
-    entry = _entry(job, night, batch["state"], told, batch=batch, counts=found.counts, waiting=len(waits))
+    reasons = "; ".join(text for text in (why, reason) if text) or None
+    entry = _entry(job, night, batch["state"], reasons, batch=batch, counts=found.counts, waiting=len(waits), late=late)
     return entry, sorted([*lost, *waits])
+
+
+def _late(job: Job, night: _Night, empty: Sequence[Interval]) -> list[str]:
+    """The label of the night's last interval, if it has no input and should have by now."""
+    due = next((entry.due for entry in night.config.nightly.jobs if entry.name == job.name), None)
+    if due is None or job.unit == "all":
+        return []
+    hours, minutes = due.split(":")
+    after = timedelta(hours=int(hours), minutes=int(minutes))
+    last = job_intervals(job, night.first, night.last, night.config.settings.timezone)[-1]
+    return [at.label for at in empty if at == last and at.end + after <= datetime.now(UTC)]
 
 
 def _counted(n: int) -> str:

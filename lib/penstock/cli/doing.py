@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,15 +68,24 @@ def nightly(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Run all that is missing, stale or failed of every job of the nightly, in the order of their inputs."""
+    """Run all that is missing, stale or failed of every job of the nightly, in the order of their inputs.
+
+    Without an interval: up to yesterday, from the first night that was missed, or as far back as late files come.
+    """
+    from penstock import catch_up
     from penstock.cli import output
     from penstock.nightly import nightly as run_nightly
     from penstock.report.console import night_summary, progress
     from penstock.spec import asked_span
 
     config = o.load_config(env, conf, data, warehouse, inputs)
-    start, end = asked_span(config.settings.timezone, interval=interval, first=first, last=last)
-    with progress(output.console(stderr=True), f"nightly {_span((start, end))}") as shown:
+    alone: AbstractContextManager[None] = nullcontext()
+    if interval or first or last:
+        start, end = asked_span(config.settings.timezone, interval=interval, first=first, last=last)
+    else:
+        start, end = catch_up.span(config)
+        alone = catch_up.only_one(config)
+    with alone, progress(output.console(stderr=True), f"nightly {_span((start, end))}") as shown:
         document = run_nightly(
             config,
             start,
@@ -86,6 +96,8 @@ def nightly(
             progress=shown.update,
             detail=shown.detail,
         )
+        if not (interval or first or last):
+            catch_up.done(config, end)
     if as_json:
         output.print_json(document)
     else:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from penstock.config.base import UNSHOWN
 from penstock.config.yaml import Node
 from penstock.errors import ConfigurationError, did_you_mean
 
@@ -63,7 +64,7 @@ def _line(finding: ErrorDetails, model: type[BaseModel], node: Node, what: str, 
         return f"{place}: {what}{key} is needed and not there."
     message = finding["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").removesuffix(".")
     value = finding["input"]
-    told = f" (it is {value!r})" if isinstance(value, str | int | float) else ""
+    told = f" (it is {value!r})" if isinstance(value, str | int | float) and finding["type"] != UNSHOWN else ""
     return f"{place}: {what}{key + ': ' if key else ''}{message[:1].lower()}{message[1:]}{told}."
 
 

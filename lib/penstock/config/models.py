@@ -7,21 +7,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from penstock.config.base import Model
 from penstock.config.ddl import problem_with
+from penstock.config.notices import NoticeSettings
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.interval import zone
 
 Format = Literal["csv", "json", "text", "parquet", "delta"]
 # Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
 Personal = Literal["email", "name", "phone", "address", "card", "ip", "id"]
-
-
-class Model(BaseModel):
-    """The base: frozen, no unknown keys, and no guessing of types (`yes` is a string, never a boolean)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class LedgerSettings(Model):
@@ -61,6 +57,7 @@ class Settings(Model):
     timezone: str = Field(default="UTC", description="The zone of intervals, dates in paths, times without a zone.")
     ledger: LedgerSettings = LedgerSettings()
     spark: SparkSettings = SparkSettings()
+    notices: NoticeSettings = NoticeSettings()
 
     @field_validator("timezone")
     @classmethod
@@ -178,7 +175,7 @@ class Dataset(Model):
         kind = OPTIONS.get(info.data.get("format", ""))
         if kind is None or isinstance(value, kind):
             return value
-        if isinstance(value, BaseModel):
+        if isinstance(value, Model):
             # A ValueError, since pydantic tells the place of no other.
             raise ValueError(f"{type(value).__name__} are not options of the format {info.data['format']}")  # noqa: TRY004
         return kind.model_validate({} if value is None else value)
@@ -221,12 +218,22 @@ class NightlyJob(Model):
 
     name: str
     params: Mapping[str, Any] = {}
+    due: str | None = Field(
+        default=None,
+        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="How long after an interval's end its input is there, as HH:MM; without it nothing is late.",
+    )
 
 
 class Nightly(Model):
     """What runs every night: `nightly.yaml`. The order comes from what the jobs read and write."""
 
     jobs: tuple[NightlyJob, ...] = ()
+    look_back_days: int = Field(
+        default=8,
+        ge=1,
+        description="How many days up to yesterday a night without an interval looks at.",
+    )
 
     @field_validator("jobs")
     @classmethod

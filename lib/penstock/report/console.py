@@ -202,6 +202,10 @@ def night_summary(console: Console, doc: Mapping[str, Any]) -> None:
     # Below the table, since a sentence beside numbers takes their room on a narrow terminal.
     for why, names in whys.items():
         console.print(Text.assemble(", ".join(names), (f": {why}", "dim")))
+    for notice in doc.get("notices") or ():
+        error = notice["error"]
+        told = f"not delivered: {error}" if error else ", ".join(notice["told"])
+        console.print(Text.assemble((notice["channel"], "bold"), (f"  {told}", "red" if error else "dim")))
     _page(console, doc)
 
 

@@ -251,7 +251,16 @@ class NightJobDoc(TypedDict, total=False):
     reason: str | None
     batch: BatchDoc | None
     depends_on: list[str]
+    late: list[str]
     page: str | None
+
+
+class NoticeDoc(TypedDict):
+    """What one channel was told, as `JOB KIND`; `error` is None where it was delivered."""
+
+    channel: str
+    told: list[str]
+    error: str | None
 
 
 NightDoc = TypedDict(
@@ -266,6 +275,7 @@ NightDoc = TypedDict(
         "seconds": float,
         "state": State,
         "jobs": list[NightJobDoc],
+        "notices": list[NoticeDoc],
         "page": str | None,
         "command": str,
     },
