@@ -16,7 +16,7 @@ from penstock.quality.rules import extra
 from penstock.quality.rules.base import Metric
 from penstock.quality.rules.judge import Result, Suite
 from penstock.quality.rules.rule import Rule
-from penstock.storage.measure import Measures, Running, Verdicts
+from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.rows import SLICE
 
 if TYPE_CHECKING:
@@ -113,9 +113,5 @@ def _count(
 ) -> Iterator[pa.RecordBatch]:
     here = Measures(Verdicts.none(rules))
     for batch in batches:
-        if names:
-            here.verdicts.add([tuple(batch.column(name) for name in three) for three in names])
-        here.rows += batch.num_rows
-        for name in measured:
-            here.columns.setdefault(name, Running()).add(batch.column(name))
+        here.add(batch, batch, names, measured)
     yield pa.RecordBatch.from_pydict({"measures": [here.to_json()]})

@@ -160,6 +160,27 @@ class Measures:
     columns: dict[str, Running] = field(default_factory=dict)
     rows: int = 0
 
+    def add(
+        self,
+        judged: pa.RecordBatch,
+        kept: pa.RecordBatch,
+        masks: Sequence[tuple[str, str, str]],
+        measured: Sequence[str],
+    ) -> None:
+        """Some more rows.
+
+        Args:
+            judged: All of them, with their verdicts.
+            kept: Those that are accepted.
+            masks: The names of the columns of verdicts, in threes (see `Verdicts.add`).
+            measured: The columns of accepted rows whose running numbers are wanted.
+        """
+        if masks:
+            self.verdicts.add([tuple(judged.column(name) for name in names) for names in masks])
+        self.rows += kept.num_rows
+        for name in measured:
+            self.columns.setdefault(name, Running()).add(kept.column(name))
+
     def merge(self, other: Measures) -> None:
         """And those of another part of the slice."""
         self.verdicts.merge(other.verdicts)

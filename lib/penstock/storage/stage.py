@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.storage.measure import Measures, Running, Verdicts
+from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.names import file_name
 from penstock.storage.statistics import file_statistics
 
@@ -218,7 +218,7 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
                 place = value if plan.by_slice else None
                 if plan.counted:
                     here = measures.setdefault(place, Measures(Verdicts.none(plan.rules)))
-                    _measure(here, plan, part, kept)
+                    here.add(part, kept, plan.masks, plan.measured)
                 if kept.num_rows:
                     accepted.add(place, kept.select(list(plan.columns)))
                 if not all_good and plan.quarantine_root is not None:
@@ -257,14 +257,6 @@ def _by_slice(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatc
     for value, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
         yield slice_text(value), batch.slice(start, end - start)
         start = end
-
-
-def _measure(here: Measures, plan: StagePlan, part: pa.RecordBatch, kept: pa.RecordBatch) -> None:
-    if plan.masks:
-        here.verdicts.add([tuple(part.column(name) for name in names) for names in plan.masks])
-    here.rows += kept.num_rows
-    for name in plan.measured:
-        here.columns.setdefault(name, Running()).add(kept.column(name))
 
 
 def _count(counts: Counter[tuple[Any, ...]], value: str | None, part: pa.RecordBatch) -> None:
