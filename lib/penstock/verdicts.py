@@ -168,8 +168,7 @@ def said(result: Result) -> str:
     """A verdict in a line."""
     found, wanted = result.judgement, expected(result.rule.document())
     if found.unexpected_count is not None:
-        judged = (found.element_count or 0) - (found.missing_count or 0)
-        return f"{found.unexpected_count:,} of {judged:,} rows are not as expected ({wanted})"
+        return f"{found.unexpected_count:,} of {found.judged:,} rows are not as expected ({wanted})"
     return f"found {_plain(found.observed)}, expected: {wanted}"
 
 
@@ -186,7 +185,7 @@ def document(verdicts: Verdicts, value: str | None) -> dict[str, Any]:
 
 def _short(found: Judgement) -> list[int] | float | None:
     if found.unexpected_count is not None:
-        return [(found.element_count or 0) - (found.missing_count or 0), found.unexpected_count]
+        return [found.judged, found.unexpected_count]
     number = found.observed
     is_number = isinstance(number, (int, float, Decimal)) and not isinstance(number, bool) and math.isfinite(number)
     return float(number) if is_number else None

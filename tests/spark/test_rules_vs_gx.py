@@ -178,8 +178,12 @@ def compared(case: Case, theirs: Mapping[str, Any], ours: Result) -> Iterator[Fo
     for key in differences.COUNTS:
         if key in found and found[key] != getattr(judgement, key):
             yield Found(case, key, found[key], getattr(judgement, key))
-    if "unexpected_percent" in found and not same(found["unexpected_percent"], ours.unexpected_percent):
-        yield Found(case, "unexpected_percent", found["unexpected_percent"], ours.unexpected_percent)
+    if "unexpected_percent" in found:
+        percent = results.percentages({key: getattr(judgement, key) for key in differences.COUNTS})[
+            "unexpected_percent"
+        ]
+        if not same(found["unexpected_percent"], percent):
+            yield Found(case, "unexpected_percent", found["unexpected_percent"], percent)
     observed = results.plain(judgement.observed)
     if "observed_value" in found and not same(found["observed_value"], observed):
         yield Found(case, "observed_value", found["observed_value"], observed)

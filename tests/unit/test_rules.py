@@ -237,11 +237,11 @@ def test_values_that_are_not_the_same(one: Any, other: Any) -> None:
 def test_mostly_is_a_share_of_what_was_judged() -> None:
     rule = expected("expect_column_values_to_not_be_null", {"column": "id", "mostly": 0.9}, "")
     assert isinstance(rule, RowExpectation)
-    assert rule.judge(100, 0, 10).success
-    assert not rule.judge(100, 0, 11).success
-    assert rule.judge(0, 0, 0).success
-    assert rule.judge(20, 10, 1).success
-    assert not rule.judge(20, 11, 1).success
+    assert rule.verdict(100, 0, 10).success
+    assert not rule.verdict(100, 0, 11).success
+    assert rule.verdict(0, 0, 0).success
+    assert rule.verdict(20, 10, 1).success
+    assert not rule.verdict(20, 11, 1).success
 
 
 def test_history_of_too_few_runs_says_nothing() -> None:

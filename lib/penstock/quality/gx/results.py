@@ -141,7 +141,7 @@ def _result(judged: Sequence[tuple[str | None, Result]], values: Sequence[Any], 
         if numbers:
             counts[key] = sum(numbers)
     if "unexpected_count" in counts:
-        counts |= _percentages(counts)
+        counts |= percentages(counts)
         counts["partial_unexpected_list"] = [plain(value) for value in values][:_MOST]
     broken = [value for value, result in judged if not result.judgement.success]
     if len(judged) == 1:
@@ -157,7 +157,8 @@ def _result(judged: Sequence[tuple[str | None, Result]], values: Sequence[Any], 
     return counts
 
 
-def _percentages(counts: Mapping[str, int]) -> Document:
+def percentages(counts: Mapping[str, int]) -> Document:
+    """What Great Expectations tells beside the counts of rows."""
     rows, missing, unexpected = (counts.get(key, 0) for key in _COUNTS)
     judged = rows - missing
     of_judged = 100 * unexpected / judged if judged else None

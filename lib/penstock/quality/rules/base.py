@@ -67,6 +67,11 @@ class Judgement:
     unexpected_count: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def judged(self) -> int:
+        """Rows that are as expected or not."""
+        return (self.element_count or 0) - (self.missing_count or 0)
+
 
 class Expectation(BaseModel):
     """The base: frozen, typed, no unknown argument.
@@ -101,13 +106,26 @@ class Conditional(Expectation):
     row_condition: str | None = Field(default=None, description="Only rows for which this SQL condition holds.")
 
 
-class RowExpectation(Conditional):
+class Counted(Conditional):
+    """About each of the rows, and met by counts of them."""
+
+    mostly: float = Field(default=1.0, ge=0, le=1, description="The share of rows that must meet it.")
+
+    def verdict(self, element_count: int, missing_count: int, unexpected_count: int) -> Judgement:
+        """The verdict on a slice from its counts: met when enough of the rows that it judged are as expected."""
+        judged = element_count - missing_count
+        success = judged == 0 or (judged - unexpected_count) / judged >= self.mostly
+        return Judgement(
+            success, element_count=element_count, missing_count=missing_count, unexpected_count=unexpected_count
+        )
+
+
+class RowExpectation(Counted):
     """Judged row by row.
 
     A row is passed over where the condition does not hold or there is nothing to judge; else it is expected or not.
     """
 
-    mostly: float = Field(default=1.0, ge=0, le=1, description="The share of rows that must meet it.")
     # It takes a look at other rows, which costs a shuffle of its own when rows are to be rejected.
     needs_window: ClassVar[bool] = False
 
@@ -130,17 +148,6 @@ class RowExpectation(Conditional):
     def message(self) -> str:
         """What a finding says of the value: a half sentence."""
         raise NotImplementedError
-
-    def judge(self, element_count: int, missing_count: int, unexpected_count: int) -> Judgement:
-        """The verdict on a slice from its counts: met when enough of the rows that it judged are as expected."""
-        judged = element_count - missing_count
-        success = judged == 0 or (judged - unexpected_count) / judged >= self.mostly
-        return Judgement(
-            success,
-            element_count=element_count,
-            missing_count=missing_count,
-            unexpected_count=unexpected_count,
-        )
 
 
 class MetricExpectation(Conditional):

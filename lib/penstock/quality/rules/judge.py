@@ -29,15 +29,6 @@ class Result:
     rule: Rule
     judgement: Judgement
 
-    @property
-    def unexpected_percent(self) -> float | None:
-        """Rows that are not as expected, as a percentage of those that were judged."""
-        found = self.judgement
-        if found.unexpected_count is None:
-            return None
-        judged = (found.element_count or 0) - (found.missing_count or 0)
-        return 100 * found.unexpected_count / judged if judged else None
-
 
 @dataclass(frozen=True)
 class Suite:
@@ -158,9 +149,9 @@ class Suite:
         if rule.on_rows is not None:
             bit, verdicts = bits[rule.name], measures.verdicts
             elements = verdicts.judged - verdicts.out[bit]
-            return expectation.judge(elements, verdicts.passed[bit], verdicts.failed[bit])
+            return expectation.verdict(elements, verdicts.passed[bit], verdicts.failed[bit])
         rows, (values, repeated) = (known[metric] for metric in self._needs(rule))
-        return expectation.judge(rows, rows - values, repeated)
+        return expectation.verdict(rows, rows - values, repeated)
 
     def _tells_values(self, expectation: MetricExpectation) -> bool:
         """Whether what was observed is of the values of personal data: of one row, even the mean is."""

@@ -1,4 +1,7 @@
-"""Expectations that need a second look at all rows of a slice: order, and distance from what is usual there."""
+"""Expectations that need a second look at all rows of a slice: order, and distance from what is usual there.
+
+They are counted in the one aggregation after the write, so they cannot reject a row.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from penstock.quality.rules.base import Conditional, Judgement, Metric, MetricExpectation, OfColumn, is_numeric
-
-
-class Counted(Conditional):
-    """About rows, but counted in the one aggregation after the write: it cannot reject any of them."""
-
-    mostly: float = Field(default=1.0, ge=0, le=1, description="The share of rows that must meet it.")
-
-    def verdict(self, element_count: int, missing_count: int, unexpected_count: int) -> Judgement:
-        """Met when enough of the rows that were judged are as expected."""
-        judged = element_count - missing_count
-        success = judged == 0 or (judged - unexpected_count) / judged >= self.mostly
-        return Judgement(
-            success, element_count=element_count, missing_count=missing_count, unexpected_count=unexpected_count
-        )
+from penstock.quality.rules.base import Counted, Judgement, Metric, MetricExpectation, OfColumn, is_numeric
 
 
 class OfSpread(Counted, OfColumn, MetricExpectation):
