@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -357,11 +356,6 @@ class SqliteLedger:
             attempts = [self._attempt(db, row["epoch"]) for row in rows]
         now = time.time()
         return {a.epoch: a for a in attempts if is_alive(a, now=now, lease=self.lease, host=self.host)}
-
-
-def default_path(warehouse: str) -> Path:
-    """Where the ledger of a warehouse is."""
-    return Path(os.path.join(warehouse, "_penstock", "ledger.sqlite"))
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
