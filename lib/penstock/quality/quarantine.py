@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 from penstock.config import Column, Dataset
 from penstock.lazy import F, Window
 from penstock.quality.redact import Redactor
-from penstock.storage import lines, stage
+from penstock.storage import lines, read, stage
 from penstock.storage.formats import csv, json, text
 from penstock.storage.records import Form
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.snapshot import SourceFile
-from penstock.storage.uri import as_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,11 +87,8 @@ def located(
         job: The job's name.
         code_version: The version of its code.
     """
-    rejected = spark.read.parquet(*[as_glob(path) for path in found])
-    by_file = [(name, value, run_ids.get(value, run_ids.get(None))) for name, value in slices.items()]
-    owners = spark.createDataFrame(by_file, "_name string, _value string, run_id string")
-    rejected = rejected.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
-    rejected = rejected.join(F.broadcast(owners), "_name", "left")
+    owners = [(name, value, run_ids.get(value, run_ids.get(None))) for name, value in slices.items()]
+    rejected = read.staged(spark, found, owners, "_value string, run_id string")
     if files and source is not None:
         affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
         places = [(index, file.path) for index, file in affected.items()]

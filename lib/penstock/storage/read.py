@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.config import CsvOptions, Dataset, JsonOptions, TextOptions
 from penstock.errors import PenstockError
@@ -17,13 +17,14 @@ from penstock.storage.formats import csv, delta, json, parquet, text
 from penstock.storage.rows import BROKEN_TYPE, PATH, ROW, SLICE, hold_to_contract
 from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot, take
 from penstock.storage.types import ddl
-from penstock.storage.uri import as_uris
+from penstock.storage.uri import as_glob, as_uris
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
 _START_BYTES = 64
+_NAME = "_name"
 
 
 def check_contract(
@@ -173,6 +174,21 @@ def with_origin(frame: DataFrame, snapshot: Snapshot) -> DataFrame:
             day = F.to_date(value)
             value = F.trunc(day, "month") if snapshot.unit == "month" else day
     return frame.withColumns({ROW: row, SLICE: value})
+
+
+def staged(spark: SparkSession, paths: Sequence[str], owners: Sequence[tuple[Any, ...]], schema: str) -> DataFrame:
+    """The rows of staged Parquet files, each with what is told of its file.
+
+    Args:
+        spark: The session.
+        paths: The files.
+        owners: (name of a file, what is told of it, …).
+        schema: What is told, as DDL: `_value string, …`.
+    """
+    told = spark.createDataFrame(owners, f"{_NAME} string, {schema}")
+    frame = spark.read.parquet(*[as_glob(path) for path in paths])
+    frame = frame.withColumn(_NAME, F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
+    return frame.join(F.broadcast(told), _NAME, "left").drop(_NAME)
 
 
 def whole(spark: SparkSession, dataset: Dataset, tz: str) -> DataFrame:

@@ -17,8 +17,8 @@ from penstock.config import Dataset
 from penstock.errors import PenstockError
 from penstock.lazy import F, Window
 from penstock.quality.rules.base import Metric, col
+from penstock.storage import read
 from penstock.storage.types import spark_name
-from penstock.storage.uri import as_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -81,10 +81,7 @@ def of_files(
     """
     types = {column.name: spark_name(column.type) for column in dataset.columns}
     owners = [(path.rsplit("/", 1)[-1], value) for path, value in files.items()]
-    known = spark.createDataFrame(owners, f"_name string, {_SLICE} string")
-    frame = spark.read.parquet(*[as_glob(path) for path in files])
-    frame = frame.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
-    frame = frame.join(F.broadcast(known), "_name")
+    frame = read.staged(spark, list(files), owners, f"{_SLICE} string")
     if dataset.slice:
         frame = frame.withColumn(dataset.slice.column, F.col(_SLICE).cast(types[dataset.slice.column]))
     return measured(frame, metrics, types)
