@@ -137,7 +137,7 @@ def _rule(dataset: Dataset, node: Node, name: str | None) -> Rule:
     if severity not in _SEVERITIES:
         raise ConfigurationError(f"{place}: severity is {severity!r}.", hint=did_you_mean(str(severity), _SEVERITIES))
     description = node.value["description"].value if "description" in node.value else ""
-    expectation = expected(kinds[0], _plain(given) or {}, place)
+    expectation = expected(kinds[0], given.plain() or {}, place)
     return Rule(name or auto_name(expectation), expectation, severity, str(description or ""), node.origin)
 
 
@@ -207,11 +207,3 @@ def auto_name(expectation: Expectation) -> str:
     """
     short = re.sub(r"^expect_(column_|table_|)", "", expectation.type)
     return ".".join([*[re.sub(r"\W", "_", name) for name in expectation.columns[:3]], short])
-
-
-def _plain(node: Node) -> Any:
-    if isinstance(node.value, dict):
-        return {key: _plain(child) for key, child in node.value.items()}
-    if isinstance(node.value, list):
-        return [_plain(child) for child in node.value]
-    return node.value

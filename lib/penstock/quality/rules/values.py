@@ -369,7 +369,7 @@ def plain(values: list[Any]) -> list[Any]:
         ValueError: One is a list, a mapping or nothing.
     """
     for value in values:
-        if value is None or isinstance(value, (list, dict)):
+        if value is None or isinstance(value, (list, tuple, dict)):
             raise ValueError(f"{value!r} is no value of a set")
     return values
 
