@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import RefusedError
-from penstock.interval import Interval, split
+from penstock.interval import Interval
 from penstock.job import Job
 from penstock.report.rule_words import expected
 from penstock.spec import Spec
@@ -40,29 +40,48 @@ class Verdicts:
     refusal: RefusedError | None = None
 
 
+class History:
+    """Numbers of an output's slices that are known: published by earlier runs, or judged by this one."""
+
+    def __init__(self) -> None:
+        # By metric: the labels of its slices in order, and its number in each.
+        self._labels: dict[str, list[str]] = {}
+        self._numbers: dict[str, dict[str, float]] = {}
+
+    def add(self, label: str, numbers: Mapping[str, Any]) -> None:
+        """The numbers of a slice by metric, in place of those that were known of it."""
+        for key, number in numbers.items():
+            if number is None:
+                continue
+            known = self._numbers.setdefault(key, {})
+            if label not in known:
+                insort(self._labels.setdefault(key, []), label)
+            known[label] = float(number)
+
+    def before(self, label: str, key: str, runs: int) -> list[float]:
+        """A metric's numbers of the last slices, so many at most, before an interval."""
+        labels = self._labels.get(key, [])
+        end = bisect_left(labels, label)
+        return [self._numbers[key][known] for known in labels[max(0, end - runs) : end]]
+
+
 @dataclass(frozen=True)
 class Earlier:
-    """Numbers of slices that earlier runs have published, in the order of their intervals."""
+    """What earlier runs have published, as their documents tell."""
 
-    labels: tuple[str, ...]
-    quality: tuple[Document, ...]
+    documents: tuple[Document, ...]
 
     @classmethod
     def of(cls, documents: Iterable[Document]) -> Earlier:
         """From the documents of runs that succeeded."""
-        found = sorted(
-            ((document["interval"], document["quality"]) for document in documents), key=lambda pair: pair[0]
-        )
-        return cls(tuple(label for label, _ in found), tuple(quality for _, quality in found))
+        return cls(tuple({"interval": each["interval"], "quality": each["quality"]} for each in documents))
 
-    def before(self, label: str, output: str, key: str) -> list[tuple[str, float]]:
-        """(interval, number) of an output's metric, of all slices before an interval."""
-        told = []
-        for at in range(bisect_left(self.labels, label)):
-            value = self.quality[at].get("metrics", {}).get(output, {}).get(key)
-            if value is not None:
-                told.append((self.labels[at], float(value)))
-        return told
+    def of_output(self, name: str) -> History:
+        """The numbers of an output's slices."""
+        history = History()
+        for document in self.documents:
+            history.add(document["interval"], document["quality"].get("metrics", {}).get(name, {}))
+        return history
 
 
 def judged(
@@ -80,18 +99,21 @@ def judged(
     suite = spec.suites.get(name)
     if suite is None:
         return Verdicts(), {}
-    owners = _owners(spec, name, staged, todo)
+    owners, history = _owners(spec, name, staged, todo), earlier.of_output(name)
     results: dict[str | None, tuple[Result, ...]] = {}
     metrics: dict[str | None, dict[str, Any]] = {}
     refused: dict[Interval, RefusedError] = {}
     refusal: RefusedError | None = None
     for value, interval in owners:
-        told = _outside(spec, name, staged, interval or todo[-1], earlier, metrics, owners)
         measures = staged.measures.get(value)
-        results[value] = suite.verdicts(value, measures, staged.found, told)
+        told = _outside(spec, staged, interval or todo[-1], history)
+        numbers = suite.numbers(value, measures, staged.found, told)
+        results[value] = suite.judged(measures, numbers)
         broken = [r for r in results[value] if not r.judgement.success and r.rule.severity == "fail"]
         if not broken:
-            metrics[value] = dict(_to_remember(suite, value, staged, told))
+            metrics[value] = dict(_to_remember(suite, numbers))
+            if interval is not None:
+                history.add(interval.label, metrics[value])
         elif interval is None:
             refusal = refusal or _refusal(spec.job, name, value, broken)
         else:
@@ -111,46 +133,26 @@ def _owners(
     return list(zip(slice_texts(todo), todo, strict=True))
 
 
-def _outside(
-    spec: Spec,
-    name: str,
-    staged: Staged,
-    interval: Interval,
-    earlier: Earlier,
-    here: Mapping[str | None, Mapping[str, Any]],
-    owners: Sequence[tuple[str | None, Interval | None]],
-) -> Callable[[str | None, Metric], Any]:
+def _outside(spec: Spec, staged: Staged, interval: Interval, history: History) -> Callable[[str | None, Metric], Any]:
     """Tells the numbers that are not about the rows of a slice."""
+    # A run that is skipped does without them.
+    from penstock.quality.rules.judge import OF_INTERVAL, of_interval
 
     def told(value: str | None, metric: Metric) -> Any:
-        if metric.name == "interval_end":
-            return interval.end
-        if metric.name == "interval_parts":
-            return [part.label for part in split(interval, metric.detail, spec.timezone)]
+        if metric.name in OF_INTERVAL:
+            return of_interval(metric, interval, spec.timezone)
         if metric.name == "input_sum":
             return staged.found.get(value, {}).get(metric)
         wanted, runs = metric.detail
-        known = dict(earlier.before(interval.label, name, wanted.key))
-        for other, owner in owners:
-            if other in here and owner is not None and owner < interval and wanted.key in here[other]:
-                known[owner.label] = float(here[other][wanted.key])
-        return [known[label] for label in sorted(known)[-runs:]]
+        return history.before(interval.label, wanted.key, runs)
 
     return told
 
 
-def _to_remember(
-    suite: Suite, value: str | None, staged: Staged, told: Callable[[str | None, Metric], Any]
-) -> Iterator[tuple[str, Any]]:
-    from penstock.storage.measure import Measures
-    from penstock.storage.measure import Verdicts as Counts
-
-    measures = staged.measures.get(value) or Measures(Counts.none(0))
-    for metric in suite.metrics:
-        if metric.name == "history":
-            number = suite.number(metric.detail[0], value, measures, staged.found, told)
-            if number is not None:
-                yield metric.detail[0].key, float(number)
+def _to_remember(suite: Suite, numbers: Mapping[Metric, Any]) -> Iterator[tuple[str, float]]:
+    for metric in suite.outside:
+        if metric.name == "history" and (number := numbers[metric.detail[0]]) is not None:
+            yield metric.detail[0].key, float(number)
 
 
 def _refusal(job: Job, name: str, label: str | None, broken: Sequence[Result]) -> RefusedError:

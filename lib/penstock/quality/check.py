@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from penstock.config import Dataset
-from penstock.interval import Interval, split
+from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.quality.rules import extra
 from penstock.quality.rules.base import Metric
-from penstock.quality.rules.judge import Result, Suite
+from penstock.quality.rules.judge import Result, Suite, of_interval
 from penstock.quality.rules.rule import Rule
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.rows import SLICE
@@ -70,9 +70,7 @@ def checked(
 
     def told(_: str | None, metric: Metric) -> Any:
         assert interval is not None
-        if metric.name == "interval_end":
-            return interval.end
-        return [part.label for part in split(interval, metric.detail, timezone)]
+        return of_interval(metric, interval, timezone)
 
     return Checked(suite.verdicts(None, measures, found, told), left_out)
 

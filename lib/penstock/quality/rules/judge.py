@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from penstock.config import Dataset
+from penstock.interval import Interval, split
 from penstock.quality.rules.base import Judgement, Metric, MetricExpectation, RowExpectation, TableExpectation
 from penstock.quality.rules.extra import Found
 from penstock.quality.rules.records import CompoundUnique
@@ -17,7 +19,8 @@ from penstock.storage.rows import REDACTED
 from penstock.storage.types import spark_name
 
 # Numbers that are not about the rows: told by whoever runs the job.
-OUTSIDE = frozenset({"history", "input_sum", "interval_end", "interval_parts"})
+OF_INTERVAL = frozenset({"interval_end", "interval_parts"})
+OUTSIDE = OF_INTERVAL | {"history", "input_sum"}
 # Numbers that tell how many rows there are of a kind, and nothing of what is in them.
 _COUNTS = frozenset({"rows", "nonnull", "distinct", "repeated", "beyond_z", "beyond_fence", "steps", "parts"})
 
@@ -57,7 +60,7 @@ class Suite:
         """Whether a rule may send rows to the quarantine."""
         return any(rule.severity == "reject" for rule in self.rules)
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """Every number that is needed, once."""
         found: dict[Metric, None] = {}
@@ -69,23 +72,23 @@ class Suite:
                     found |= dict.fromkeys([metric.detail[0]])
         return tuple(found)
 
-    @property
+    @cached_property
     def running(self) -> tuple[str, ...]:
         """The columns whose running numbers the writer counts."""
         names = [name for metric in self.metrics if metric.is_running for name in metric.columns]
         return tuple(dict.fromkeys(names))
 
-    @property
+    @cached_property
     def extra(self) -> tuple[Metric, ...]:
         """The numbers that need the aggregation after the write."""
         return tuple(metric for metric in self.metrics if not metric.is_running and metric.name not in OUTSIDE)
 
-    @property
+    @cached_property
     def outside(self) -> tuple[Metric, ...]:
         """The numbers that are not about the rows."""
         return tuple(metric for metric in self.metrics if metric.name in OUTSIDE)
 
-    @property
+    @cached_property
     def of_inputs(self) -> tuple[Metric, ...]:
         """The numbers about inputs."""
         return tuple(metric for metric in self.outside if metric.name == "input_sum")
@@ -106,12 +109,29 @@ class Suite:
             found: What the aggregation after the write found, by slice.
             told: Gives the numbers that are not about the rows.
         """
-        measures = measures or Measures(Verdicts.none(len(self.on_rows.rules) if self.on_rows else 0))
-        bits = {rule.name: bit for bit, rule in enumerate(self.on_rows.rules)} if self.on_rows else {}
-        known = {metric: self.number(metric, value, measures, found, told) for metric in self.metrics}
-        return tuple(Result(rule, self._judge(rule, measures, bits, known)) for rule in self.rules)
+        return self.judged(measures, self.numbers(value, measures, found, told))
 
-    def number(
+    def numbers(
+        self, value: str | None, measures: Measures | None, found: Found, told: Callable[[str | None, Metric], Any]
+    ) -> Mapping[Metric, Any]:
+        """Each number about one slice that is needed; arguments as of `verdicts`."""
+        measures = measures or self._nothing
+        return {metric: self._number(metric, value, measures, found, told) for metric in self.metrics}
+
+    def judged(self, measures: Measures | None, numbers: Mapping[Metric, Any]) -> tuple[Result, ...]:
+        """Each rule's result in one slice, given its numbers."""
+        measures = measures or self._nothing
+        return tuple(Result(rule, self._judge(rule, measures, numbers)) for rule in self.rules)
+
+    @property
+    def _nothing(self) -> Measures:
+        return Measures(Verdicts.none(len(self.on_rows.rules) if self.on_rows else 0))
+
+    @cached_property
+    def _bits(self) -> Mapping[str, int]:
+        return {rule.name: bit for bit, rule in enumerate(self.on_rows.rules)} if self.on_rows else {}
+
+    def _number(
         self,
         metric: Metric,
         value: str | None,
@@ -119,7 +139,6 @@ class Suite:
         found: Found,
         told: Callable[[str | None, Metric], Any],
     ) -> Any:
-        """One number about a slice."""
         if metric.name in OUTSIDE:
             return told(value, metric)
         if metric.is_running:
@@ -137,7 +156,7 @@ class Suite:
             return Metric("rows", (), expectation.row_condition), repeated
         return ()
 
-    def _judge(self, rule: Rule, measures: Measures, bits: Mapping[str, int], known: Mapping[Metric, Any]) -> Judgement:
+    def _judge(self, rule: Rule, measures: Measures, known: Mapping[Metric, Any]) -> Judgement:
         expectation = rule.expectation
         if isinstance(expectation, MetricExpectation):
             found = expectation.judge(known, self.types)
@@ -147,7 +166,7 @@ class Suite:
             return expectation.judge(self.types)
         assert isinstance(expectation, RowExpectation)
         if rule.on_rows is not None:
-            bit, verdicts = bits[rule.name], measures.verdicts
+            bit, verdicts = self._bits[rule.name], measures.verdicts
             elements = verdicts.judged - verdicts.out[bit]
             return expectation.verdict(elements, verdicts.passed[bit], verdicts.failed[bit])
         rows, (values, repeated) = (known[metric] for metric in self._needs(rule))
@@ -157,6 +176,19 @@ class Suite:
         """Whether what was observed is of the values of personal data: of one row, even the mean is."""
         needs = [metric for metric in expectation.needs(self.types) if metric.name not in OUTSIDE]
         return any(metric.name not in _COUNTS and self.personal.intersection(metric.columns) for metric in needs)
+
+
+def of_interval(metric: Metric, interval: Interval, timezone: str) -> Any:
+    """A number that an interval alone tells: when it ends, or the labels of its parts.
+
+    Args:
+        metric: `interval_end` or `interval_parts`.
+        interval: The interval.
+        timezone: In which its parts begin.
+    """
+    if metric.name == "interval_end":
+        return interval.end
+    return [part.label for part in split(interval, metric.detail, timezone)]
 
 
 def _running(metric: Metric, measures: Measures) -> Any:
