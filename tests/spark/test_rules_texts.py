@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from penstock.lazy import F
 from penstock.quality.rules import strftime
-from penstock.quality.rules.values import JsonParseable
+from penstock.quality.rules.texts import JsonParseable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

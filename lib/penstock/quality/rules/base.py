@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from pyspark.sql import Column
 
 Severity = Literal["reject", "warn", "fail"]
+MatchOn = Literal["any", "all"]
 NUMERIC = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 # What the writer counts on its way; every other metric needs the one extra aggregation.
 RUNNING = frozenset({"nonnull", "min", "max", "mean", "stdev", "sum"})
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -186,11 +188,25 @@ def col(name: str) -> Column:
     return F.col("`" + name.replace("`", "``") + "`")
 
 
+def joined(checks: list[Column], match_on: MatchOn) -> Column:
+    """All of the checks, or any."""
+    result = checks[0]
+    for check in checks[1:]:
+        result = result & check if match_on == "all" else result | check
+    return result
+
+
 def literal(value: Any, ddl: str) -> Column:
     """A value from a rules file as a column's type has it."""
     if isinstance(value, str) and ddl in ("date", "timestamp", "timestamp_ntz"):
         return F.lit(value).cast(ddl)
     return F.lit(value)
+
+
+def few(values: list[Any]) -> str:
+    """The first few of a list, in words."""
+    shown = ", ".join(str(value) for value in values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown} … ({len(values)})"
 
 
 def is_numeric(ddl: str) -> bool:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field, model_validator
+
+from penstock.quality.rules.base import joined, literal
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 Bound = int | float | str
 Number = int | float
@@ -83,6 +88,18 @@ def comparable(bounds: Bounds, columns: Mapping[str, str], numeric: bool) -> Ite
                 yield f"{name} {value!r} is text, and {column} is {ddl}"
             if value is not None and not numeric and not isinstance(value, str):
                 yield f"{name} {value!r} is a number, and {column} is {ddl}"
+
+
+def within(bounds: Bounds, value: Column, ddl: str) -> Column:
+    """Whether a value lies within bounds, in Spark."""
+    checks = []
+    if bounds.min_value is not None:
+        low = literal(bounds.min_value, ddl)
+        checks.append(value > low if bounds.strict_min else value >= low)
+    if bounds.max_value is not None:
+        high = literal(bounds.max_value, ddl)
+        checks.append(value < high if bounds.strict_max else value <= high)
+    return joined(checks, "all")
 
 
 def _like(bound: Any, value: Any) -> Any:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.quality.rules.base import Judgement, Metric, MetricExpectation, OfColumn, is_numeric
 from penstock.quality.rules.bounds import Bounds, CountBounds, NumberBounds, ShareBounds, comparable
-from penstock.quality.rules.values import misfits, plain
+from penstock.quality.rules.sets import OfSet
 
 
 class OfNumber(OfColumn, MetricExpectation):
@@ -96,39 +96,35 @@ class UniqueCount(CountBounds, OfNumber):
         yield from ()
 
 
-class UniqueShare(ShareBounds, OfColumn, MetricExpectation):
+class OfShare(ShareBounds, OfColumn, MetricExpectation):
+    """One number as a share of another, within bounds; of nothing the share is 0."""
+
+    def judge(self, found: Mapping[Metric, Any], types: Mapping[str, str]) -> Judgement:
+        """Within the bounds."""
+        part, whole = (found[metric] for metric in self.needs(types))
+        share = part / whole if whole else 0.0
+        return Judgement(self.holds(share), share)
+
+
+class UniqueShare(OfShare):
     """Different values as a share of all values lie within bounds."""
 
     type: ClassVar[str] = "expect_column_proportion_of_unique_values_to_be_between"
 
     def needs(self, types: Mapping[str, str]) -> tuple[Metric, ...]:
         """How many are different, of how many."""
-        return (
-            Metric("distinct", self.columns, self.row_condition),
-            Metric("nonnull", self.columns, self.row_condition),
-        )
-
-    def judge(self, found: Mapping[Metric, Any], types: Mapping[str, str]) -> Judgement:
-        """Within the bounds; of no values the share is 0."""
-        different, values = (found[metric] for metric in self.needs(types))
-        share = different / values if values else 0.0
-        return Judgement(self.holds(share), share)
+        where = self.row_condition
+        return Metric("distinct", self.columns, where), Metric("nonnull", self.columns, where)
 
 
-class NonNullShare(ShareBounds, OfColumn, MetricExpectation):
+class NonNullShare(OfShare):
     """Values that are not null as a share of all rows lie within bounds."""
 
     type: ClassVar[str] = "expect_column_proportion_of_non_null_values_to_be_between"
 
     def needs(self, types: Mapping[str, str]) -> tuple[Metric, ...]:
         """How many are not null, of how many."""
-        return (Metric("nonnull", self.columns, self.row_condition), Metric("rows", (), self.row_condition))
-
-    def judge(self, found: Mapping[Metric, Any], types: Mapping[str, str]) -> Judgement:
-        """Within the bounds; of no rows the share is 0."""
-        values, rows = (found[metric] for metric in self.needs(types))
-        share = values / rows if rows else 0.0
-        return Judgement(self.holds(share), share)
+        return Metric("nonnull", self.columns, self.row_condition), Metric("rows", (), self.row_condition)
 
 
 class QuantileRanges(BaseModel):
@@ -179,19 +175,8 @@ class Quantiles(OfColumn, MetricExpectation):
         return Judgement(all(within), observed, details={"success_details": within})
 
 
-class OfDistinct(OfColumn, MetricExpectation):
+class OfDistinct(OfSet, MetricExpectation):
     """The different values of a column against a set."""
-
-    value_set: list[Any] = Field(min_length=1)
-
-    @field_validator("value_set")
-    @classmethod
-    def _plain(cls, values: list[Any]) -> list[Any]:
-        return plain(values)
-
-    def problems(self, types: Mapping[str, str]) -> Iterator[str]:
-        """Values that the column cannot hold."""
-        yield from misfits(self.value_set, self.column, types[self.column])
 
     def needs(self, types: Mapping[str, str]) -> tuple[Metric, ...]:
         """How often each is there; no more of them than are needed to tell."""

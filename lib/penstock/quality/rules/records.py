@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from penstock.lazy import F, Window
-from penstock.quality.rules.base import OfColumn, RowExpectation, col, is_numeric
-from penstock.quality.rules.values import few, joined
+from penstock.quality.rules.base import OfColumn, RowExpectation, col, few, is_numeric, joined
 from penstock.storage import stage
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from penstock.quality.rules import later, numbers, own, records, tables, values
+from penstock.quality.rules import later, numbers, own, records, tables, texts, values
 from penstock.quality.rules.base import Expectation
 
 
@@ -18,7 +18,7 @@ def _named(*modules: object) -> Mapping[str, type[Expectation]]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-EXPECTATIONS = _named(values, records, numbers, later, tables, own)
+EXPECTATIONS = _named(values, texts, records, numbers, later, tables, own)
 # Ours: Great Expectations does not know them.
 OWN = frozenset(
     {
