@@ -10,14 +10,13 @@ from penstock.cli import output
 def print_check(document: dict[str, Any]) -> None:
     """One line for each rule, the ones that are not met marked."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("rule", "severity", "met", "found", box=None, pad_edge=False)
+    shown = output.table("", "rule", "severity", "met", "found", whole=("rule", "severity", "met"))
     for entry in document["rules"]:
         met = "yes" if entry["success"] else "[bold red]no[/]"
-        table.add_row(escape(entry["rule"]), entry["severity"], met, escape(_found(entry)))
+        shown.add_row(escape(entry["rule"]), entry["severity"], met, escape(_found(entry)))
     console = output.console()
-    console.print(table)
+    console.print(shown)
     for item in document["left_out"]:
         console.print(f"left out: {item['rule']}: {item['reason']}", markup=False)
     met = sum(entry["success"] for entry in document["rules"])

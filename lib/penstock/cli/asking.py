@@ -15,25 +15,16 @@ def jobs(as_json: o.Json = False) -> None:
     from penstock.cli import about_jobs, output
 
     found = list(registry.listing().values())
-    if as_json:
-        output.print_json({"jobs": [about_jobs.summary(entry) for entry in found]})
-    else:
-        about_jobs.print_jobs(found)
+    document = {"jobs": [about_jobs.summary(entry) for entry in found]}
+    output.show(document, as_json, about_jobs.print_jobs, found)
 
 
 def show(job: o.JobName, env: o.Env = "local", conf: o.Conf = None, as_json: o.Json = False) -> None:
     """Show one job: parameters, inputs, outputs, rules."""
-    from penstock import registry
     from penstock.cli import about_jobs, output
-    from penstock.nightly import check_names
 
-    config, found = o.load_config(env, conf, None, None, None), registry.job(job)
-    check_names(config, found)
-    document = about_jobs.document(found, config)
-    if as_json:
-        output.print_json(document)
-    else:
-        about_jobs.print_job(document)
+    config = o.load_config(env, conf, None, None, None)
+    output.show(about_jobs.document(o.load_job(config, job), config), as_json, about_jobs.print_job)
 
 
 def plan(
@@ -52,21 +43,15 @@ def plan(
 ) -> None:
     """Say what a run would read and replace; nothing is written."""
     from penstock import plan as plans
-    from penstock import registry
     from penstock.cli import about_runs, output
-    from penstock.nightly import check_names
     from penstock.runner import open_record
     from penstock.spec import asked_intervals, resolve
 
-    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
-    check_names(config, found)
+    config = o.load_config(env, conf, data, warehouse, inputs)
+    found = o.load_job(config, job)
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
     spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
-    document = plans.plan(spec, open_record(config), force=force)
-    if as_json:
-        output.print_json(document)
-    else:
-        about_runs.print_plan(document)
+    output.show(plans.plan(spec, open_record(config), force=force), as_json, about_runs.print_plan)
 
 
 def status(
@@ -99,10 +84,7 @@ def status(
         states.status(each, config, record, None if whole or span is None else job_intervals(each, *span, tz))
         for each in chosen
     ]
-    if as_json:
-        output.print_json({"jobs": [item.document() for item in found]})
-    else:
-        about_runs.print_status(found)
+    output.show({"jobs": [item.document() for item in found]}, as_json, about_runs.print_status, found)
 
 
 def runs(
@@ -127,18 +109,12 @@ def runs(
         found = ledger.runs(job=job, limit=limit)
         if job is not None and not found and job not in (names := registry.listing()):
             raise UsageError(f"There is no job {job}, and no run of one.", hint=did_you_mean(job, names))
-        if as_json:
-            output.print_json({"runs": found})
-        else:
-            about_runs.print_runs(found)
+        output.show({"runs": found}, as_json, about_runs.print_runs, found)
         return
     document = ledger.run(run_id) or Store.of(config.settings.warehouse).read_batch(run_id)
     if document is None:
         raise UsageError(f"The ledger of {config.settings.warehouse} has no run {run_id}.", hint="See: penstock runs")
-    if as_json:
-        output.print_json(document)
-    else:
-        about_runs.print_run(document)
+    output.show(document, as_json, about_runs.print_run)
 
 
 def quarantine(
@@ -165,7 +141,4 @@ def quarantine(
     document = refused.shown(
         config, open_record(config), dataset, span, rule=rule, limit=limit, show_personal=show_personal
     )
-    if as_json:
-        output.print_json(document)
-    else:
-        about_runs.print_quarantine(document)
+    output.show(document, as_json, about_runs.print_quarantine)

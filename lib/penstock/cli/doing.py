@@ -30,19 +30,16 @@ def run(
     as_json: o.Json = False,
 ) -> None:
     """Run a job over one interval, or over a range in as few Spark jobs as it allows."""
-    from penstock import registry
-    from penstock.batches import Sessions, run_all
+    from penstock.batches import run_all
     from penstock.cli import output
-    from penstock.nightly import check_names
-    from penstock.report.console import batch_summary, progress
+    from penstock.report.console import batch_summary
     from penstock.spec import asked_intervals, resolve
 
-    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
-    check_names(config, found)
+    config = o.load_config(env, conf, data, warehouse, inputs)
+    found = o.load_job(config, job)
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
     spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
-    name = f"{found.name} {_span(asked)}"
-    with progress(output.console(stderr=True), name) as shown, Sessions(config, f"penstock {name}") as sessions:
+    with output.at_work(config, f"{found.name} {_span(asked)}") as (shown, sessions):
         document = run_all(spec, config, sessions, force=force, progress=shown.update)
     if not as_json:
         batch_summary(output.console(), document)
@@ -75,7 +72,7 @@ def nightly(
     from penstock import catch_up
     from penstock.cli import output
     from penstock.nightly import nightly as run_nightly
-    from penstock.report.console import night_summary, progress
+    from penstock.report.console import progress
     from penstock.spec import asked_span
 
     config = o.load_config(env, conf, data, warehouse, inputs)
@@ -98,12 +95,7 @@ def nightly(
         )
         if not (interval or first or last):
             catch_up.done(config, end)
-    if as_json:
-        output.print_json(document)
-    else:
-        night_summary(output.console(), document)
-        for entry in document["jobs"]:
-            _print_card(entry["batch"] or entry)
+    output.show(document, as_json, _print_night)
     raise typer.Exit(output.exit_code(document["state"]))
 
 
@@ -121,16 +113,12 @@ def replay(
     as_json: o.Json = False,
 ) -> None:
     """Run again the intervals whose quarantine holds rows, and say how many of these were released."""
-    from penstock import refused, registry
-    from penstock.batches import Sessions
-    from penstock.cli import about_runs, output
-    from penstock.nightly import check_names
-    from penstock.report.console import batch_summary, progress
+    from penstock import refused
+    from penstock.cli import output
 
-    config, found = o.load_config(env, conf, data, warehouse, inputs), registry.job(job)
-    check_names(config, found)
-    name = f"replay {found.name}"
-    with progress(output.console(stderr=True), name) as shown, Sessions(config, f"penstock {name}") as sessions:
+    config = o.load_config(env, conf, data, warehouse, inputs)
+    found = o.load_job(config, job)
+    with output.at_work(config, f"replay {found.name}") as (shown, sessions):
         document = refused.replay(
             found,
             config,
@@ -140,13 +128,7 @@ def replay(
             command=o.command_line(),
             progress=shown.update,
         )
-    if as_json:
-        output.print_json(document)
-    else:
-        if batch := document["batch"]:
-            batch_summary(output.console(), batch)
-            _print_card(batch)
-        about_runs.print_replay(document)
+    output.show(document, as_json, _print_replay)
     raise typer.Exit(output.exit_code(document["state"]))
 
 
@@ -185,6 +167,25 @@ def sample(
 def _span(intervals: Sequence[Interval]) -> str:
     first, last = intervals[0].label, intervals[-1].label
     return first if first == last else f"{first} to {last}"
+
+
+def _print_night(document: dict[str, Any]) -> None:
+    from penstock.cli import output
+    from penstock.report.console import night_summary
+
+    night_summary(output.console(), document)
+    for entry in document["jobs"]:
+        _print_card(entry["batch"] or entry)
+
+
+def _print_replay(document: dict[str, Any]) -> None:
+    from penstock.cli import about_runs, output
+    from penstock.report.console import batch_summary
+
+    if batch := document["batch"]:
+        batch_summary(output.console(), batch)
+        _print_card(batch)
+    about_runs.print_replay(document)
 
 
 def _print_card(document: dict[str, Any]) -> None:

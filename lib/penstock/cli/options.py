@@ -14,6 +14,7 @@ from penstock.errors import UsageError
 
 if TYPE_CHECKING:
     from penstock.config import Config
+    from penstock.job import Job
 
 JobName = Annotated[
     str, typer.Argument(metavar="JOB", help="A job's name, as `penstock jobs` lists them, or path/to/job.py:NAME.")
@@ -69,6 +70,16 @@ def load_config(
     from penstock import config
 
     return config.load(env, list(conf or ()), data, warehouse, pairs(inputs, "--input"))
+
+
+def load_job(config: Config, name: str) -> Job:
+    """A job whose datasets the configuration knows."""
+    from penstock import registry
+    from penstock.nightly import check_names
+
+    found = registry.job(name)
+    check_names(config, found)
+    return found
 
 
 def command_line() -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from penstock.report.record import to_json
@@ -12,6 +13,10 @@ from penstock.report.record import to_json
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from penstock.batches import Sessions
+    from penstock.config import Config
+    from penstock.report.console import Progress
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_CONFLICT, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 _EXITS = {"failed": EXIT_FAILED, "refused": EXIT_REFUSED, "fenced": EXIT_CONFLICT}
@@ -22,6 +27,31 @@ def print_json(document: Mapping[str, Any]) -> None:
     """The document on standard output."""
     sys.stdout.buffer.write((to_json(document) + "\n").encode("utf-8", "backslashreplace"))
     sys.stdout.flush()
+
+
+def show(document: Mapping[str, Any], as_json: bool, shown: Callable[..., object], *told: Any) -> None:
+    """A command's answer: the document, or what `shown` makes of it for a person.
+
+    Args:
+        document: The answer.
+        as_json: Whether it is wanted as it is.
+        shown: Prints for a person.
+        told: What it is called with; the document where nothing is given.
+    """
+    if as_json:
+        print_json(document)
+    else:
+        shown(*(told or (document,)))
+
+
+@contextmanager
+def at_work(config: Config, title: str) -> Iterator[tuple[Progress, Sessions]]:
+    """Shows that something long is going on, and has a session for it."""
+    from penstock.batches import Sessions
+    from penstock.report.console import progress
+
+    with progress(console(stderr=True), title) as shown, Sessions(config, f"penstock {title}") as sessions:
+        yield shown, sessions
 
 
 def exit_code(state: str) -> int:

@@ -53,25 +53,19 @@ def check(
     as_json: o.Json = False,
 ) -> None:
     """Put the rules of a dataset to what is published of it; nothing is written. Exit 3: a rule is not met."""
-    from penstock.batches import Sessions
     from penstock.cli import about_quality, output
     from penstock.interval import Interval
     from penstock.quality.gx import judge
-    from penstock.report.console import progress
 
     config = o.load_config(env, conf, data, warehouse, inputs)
     span = Interval.parse(interval, config.settings.timezone) if interval else None
     task = judge.prepare(config, dataset, engine=engine.value, interval=span)
-    title = f"check {dataset}"
-    with progress(output.console(stderr=True), title) as shown, Sessions(config, f"penstock {title}") as sessions:
+    with output.at_work(config, f"check {dataset}") as (shown, sessions):
         shown.update("start Spark")
         spark = sessions.get()
         shown.update(f"judge with {engine.value}")
         document = task.judged(spark)
-    if as_json:
-        output.print_json(document)
-    else:
-        about_quality.print_check(document)
+    output.show(document, as_json, about_quality.print_check)
     raise typer.Exit(output.EXIT_OK if document["success"] else output.EXIT_REFUSED)
 
 

@@ -30,17 +30,14 @@ def suggest(
     as_json: o.Json = False,
 ) -> None:
     """Propose rules that a dataset keeps, as a rules file with the evidence in it; nothing is written."""
-    from penstock.batches import Sessions
     from penstock.cli import output
     from penstock.errors import InputMissingError
     from penstock.quality import suggest as suggestions
-    from penstock.report.console import progress
     from penstock.storage import read
 
     config = o.load_config(env, conf, data, warehouse, inputs)
     found = config.dataset(dataset)
-    title = f"rules of {dataset}"
-    with progress(output.console(stderr=True), title) as shown, Sessions(config, f"penstock {title}") as sessions:
+    with output.at_work(config, f"rules of {dataset}") as (shown, sessions):
         shown.update("start Spark")
         spark = sessions.get()
         shown.update("look at all rows")
@@ -50,22 +47,15 @@ def suggest(
             f"{dataset} has no rows at {found.location}, so nothing can be said about them.",
             hint="Run the job that writes it, or name the place with --warehouse, --data or --input.",
         )
-    if as_json:
-        output.print_json(
-            {
-                "dataset": dataset,
-                "rows": profile.total,
-                "rules": [
-                    {
-                        "rule": each.name,
-                        "expectation": each.expectation,
-                        "arguments": dict(each.arguments),
-                        "severity": "warn",
-                        "evidence": each.evidence,
-                    }
-                    for each in proposals
-                ],
-            }
-        )
-    else:
-        sys.stdout.write(suggestions.as_yaml(found, profile, proposals))
+    proposed = [
+        {
+            "rule": each.name,
+            "expectation": each.expectation,
+            "arguments": dict(each.arguments),
+            "severity": "warn",
+            "evidence": each.evidence,
+        }
+        for each in proposals
+    ]
+    document = {"dataset": dataset, "rows": profile.total, "rules": proposed}
+    output.show(document, as_json, sys.stdout.write, suggestions.as_yaml(found, profile, proposals))
