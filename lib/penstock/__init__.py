@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from penstock.interval import Interval
-    from penstock.job import Input, Job, Output, Params
+    from penstock.job import Input, Job, LookBack, Output, Params
     from penstock.lazy import F, Window
     from penstock.pictures import Picture, Results
     from penstock.quality.marks import drop_when, mark_duplicates
@@ -39,6 +39,7 @@ __all__ = [
     "InputMissingError",
     "Interval",
     "Job",
+    "LookBack",
     "MalformedInputError",
     "Output",
     "Params",
@@ -59,7 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Input", "Job", "Output", "Params"), "penstock.job"),
+    **dict.fromkeys(("Input", "Job", "LookBack", "Output", "Params"), "penstock.job"),
     **dict.fromkeys(("F", "Window"), "penstock.lazy"),
     **dict.fromkeys(("Picture", "Results"), "penstock.pictures"),
     **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),

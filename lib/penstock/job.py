@@ -5,18 +5,46 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from penstock.errors import ConfigurationError
-from penstock.interval import Unit
+from penstock.interval import Interval, Unit, zone
 
 if TYPE_CHECKING:
     from penstock.pictures import Picture, Results
 
-Span = Literal["interval", "to_date", "all"]
 WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once"]
+
+
+@dataclass(frozen=True)
+class LookBack:
+    """A span: the slices of the interval itself and of so many days before it.
+
+    >>> LookBack(30).start(Interval.parse("2018-07-31")).date().isoformat(), str(LookBack(30))
+    ('2018-07-01', 'the interval and 30 days before it')
+    """
+
+    days: int
+
+    def __post_init__(self) -> None:
+        if self.days < 1:
+            raise ConfigurationError(f"LookBack({self.days}): an input looks back at least one day.")
+
+    def start(self, interval: Interval) -> datetime:
+        """The first moment that a run over `interval` reads."""
+        if interval.unit == "all":
+            return interval.start
+        first = interval.start.astimezone(zone(interval.tz)).date()
+        return Interval.of("day", first - timedelta(days=self.days), interval.tz).start
+
+    def __str__(self) -> str:
+        return f"the interval and {self.days} days before it"
+
+
+Span = Literal["interval", "to_date", "all"] | LookBack
 
 
 class Params(BaseModel):
@@ -32,7 +60,8 @@ class Input:
     Attributes:
         dataset: Its name in the catalog.
         span: Which slices a run over an interval reads: those of the `interval` itself, all
-            slices up to the interval's end (`to_date`), or the whole dataset (`all`).
+            slices up to the interval's end (`to_date`), the whole dataset (`all`), or the interval's and so many days
+            before it (`LookBack(days)`).
         optional: The job runs without it; the transform is then given an empty frame.
     """
 

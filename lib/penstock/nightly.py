@@ -13,7 +13,7 @@ from penstock.batches import Sessions, run_all, worst
 from penstock.config import Config
 from penstock.errors import ConfigurationError, PenstockError, UsageError, did_you_mean
 from penstock.interval import Interval, between, split, widen
-from penstock.job import Input, Job
+from penstock.job import Input, Job, LookBack
 from penstock.ledger.model import Ledger
 from penstock.notices.send import notify
 from penstock.report import card
@@ -284,9 +284,10 @@ def _reads_any(given: Input, interval: Interval, intervals: Sequence[Interval]) 
         return True
     if given.span == "to_date":
         return intervals[0].start < interval.end
+    start = given.span.start(interval) if isinstance(given.span, LookBack) else interval.start
     # The last one that begins before our end; those before it end before it begins.
     at = bisect_left(intervals, interval.end, key=lambda other: other.start)
-    return at > 0 and intervals[at - 1].end > interval.start
+    return at > 0 and intervals[at - 1].end > start
 
 
 def _entry(

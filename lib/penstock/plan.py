@@ -61,14 +61,13 @@ def plan(spec: Spec, ledger: Record, *, force: bool = False) -> Document:
 
 def _read(view: View, name: str, todo: Sequence[Interval]) -> Document:
     given, snapshot = view.spec.job.inputs[name], view.snapshots[name]
-    wanted = todo if given.span == "interval" else todo[-1:]
-    portions = [portion for interval in wanted if (portion := snapshot.portion(interval, given.span))]
+    portions = snapshot.read_over(todo, given.span)
     rows = [portion.rows for portion in portions]
     undated = len(snapshot.undated) if isinstance(snapshot, RawSnapshot) and snapshot.unit != "all" else 0
     return {
         "dataset": given.dataset,
         "location": snapshot.dataset.location,
-        "span": given.span,
+        "span": str(given.span),
         "files": sum(portion.files for portion in portions),
         "bytes": sum(portion.bytes for portion in portions),
         "rows": None if any(n is None for n in rows) else sum(n for n in rows if n is not None),

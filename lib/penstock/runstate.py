@@ -321,8 +321,7 @@ def _inputs(this: RunState, facts: _Facts, intervals: tuple[Interval, ...]) -> D
     result = {}
     for name, given in this.spec.job.inputs.items():
         snapshot = this.view.snapshots[name]
-        wanted = intervals if given.span == "interval" else intervals[-1:]
-        portions = [p for interval in wanted if (p := snapshot.portion(interval, given.span))]
+        portions = snapshot.read_over(intervals, given.span)
         rows = [p.rows for p in portions]
         known = None if any(n is None for n in rows) else sum(n for n in rows if n is not None)
         counted = next((out for out in _accounted(this) if this.staged[out].source == name), None)

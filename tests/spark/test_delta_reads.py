@@ -15,7 +15,7 @@ from penstock import registry, runner, staging
 from penstock.config import Column, Dataset, Slice
 from penstock.errors import SchemaError
 from penstock.interval import Interval, between
-from penstock.job import Span
+from penstock.job import LookBack, Span
 from penstock.spec import asked_intervals, resolve
 from penstock.status import status
 from penstock.storage import read
@@ -86,6 +86,27 @@ def test_a_table_is_read_as_it_was_when_it_was_looked_at(spark: SparkSession, tm
     DeltaTable(orders.location).delete("id = 2")
     assert ids(spark, before, DAYS) == [1, 2]
     assert ids(spark, TableSnapshot(orders, "day", "UTC"), DAYS) == [1, 7]
+
+
+def test_looking_back_reads_the_days_before_and_nothing_twice(spark: SparkSession, tmp_path: Path) -> None:
+    orders = table(tmp_path)
+    days = [Interval.parse(f"2010-12-{day:02}") for day in range(1, 9)]
+    write(orders, *(day.start.date() for day in days))
+    snapshot, back = TableSnapshot(orders, "day", "UTC"), LookBack(2)
+    assert ids(spark, snapshot, [days[4]], back) == [3, 4, 5]
+    assert ids(spark, snapshot, [days[7], days[0], days[1]], back) == [1, 2, 6, 7, 8]
+    portion = snapshot.portion(days[4], back)
+    assert portion is not None
+    assert (portion.rows, snapshot.portion(Interval.parse("2011-01-01"), back)) == (3, None)
+    assert sum(part.rows or 0 for part in snapshot.read_over([days[7], days[6], days[0]], back)) == 5
+    before = {day: snapshot.portion(day, back) for day in days}
+    write(orders, days[2].start.date(), first=9)
+    after = TableSnapshot(orders, "day", "UTC")
+    assert [day.label for day in days if after.portion(day, back) != before[day]] == [
+        "2010-12-03",
+        "2010-12-04",
+        "2010-12-05",
+    ]
 
 
 def test_a_run_reads_what_it_fingerprinted_though_the_table_moves(

@@ -11,7 +11,7 @@ import pytest
 from penstock import Input, Interval, Job, Output, registry
 from penstock.config import Config, load
 from penstock.errors import ConfigurationError, UsageError
-from penstock.job import Span
+from penstock.job import LookBack, Span
 from penstock.nightly import _reads_any, check_names, dependencies, job_intervals, order, planned
 
 
@@ -95,6 +95,9 @@ def test_a_span_of_another_unit(unit: str, first: str, last: str, expected: list
         ("to_date", "2010-12-03", True),
         ("to_date", "2011-01-07", True),
         ("all", "2010-12-01", True),
+        (LookBack(2), "2010-12-02", False),
+        (LookBack(2), "2010-12-07", True),
+        (LookBack(2), "2010-12-08", False),
     ],
 )
 def test_what_would_read_a_lost_interval_waits(span: Span, interval: str, waits: bool) -> None:

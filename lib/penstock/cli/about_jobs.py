@@ -64,7 +64,7 @@ def document(job: Job, config: Config) -> Document:
         "batch": job.batch,
         "params": {name: _param(field) for name, field in job.params.model_fields.items()},
         "inputs": {
-            name: {"span": given.span, "optional": given.optional, **_dataset(config, given.dataset)}
+            name: {"span": str(given.span), "optional": given.optional, **_dataset(config, given.dataset)}
             for name, given in job.inputs.items()
         },
         "outputs": {

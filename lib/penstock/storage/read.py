@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.config import CsvOptions, Dataset, JsonOptions, TextOptions
 from penstock.errors import PenstockError
 from penstock.interval import Interval
-from penstock.job import Span
+from penstock.job import LookBack, Span
 from penstock.lazy import F
 from penstock.storage import compressed
 from penstock.storage.formats import csv, delta, json, parquet, text
@@ -137,7 +137,8 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     if span == "to_date":
         return frame.where(column < F.lit(Interval.of(dataset.slice.unit, last, snapshot.tz).slice_value).cast(kind))
     condition = None
-    for first, end in _stretches(intervals):
+    back = span if isinstance(span, LookBack) else None
+    for first, end in _stretches([(back.start(i) if back else i.start, i.end) for i in intervals]):
         low = F.lit(Interval.of(dataset.slice.unit, first, snapshot.tz).slice_value).cast(kind)
         high = F.lit(Interval.of(dataset.slice.unit, end, snapshot.tz).slice_value).cast(kind)
         part = (column >= low) & (column < high)
@@ -145,15 +146,15 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     return frame if condition is None else frame.where(condition)
 
 
-def _stretches(intervals: Sequence[Interval]) -> list[tuple[datetime, datetime]]:
-    """Neighbouring intervals as one stretch each: a filter of few terms for a range of many days."""
-    ordered = sorted(intervals, key=lambda interval: interval.start)
-    stretches = [[ordered[0].start, ordered[0].end]]
-    for interval in ordered[1:]:
-        if interval.start <= stretches[-1][1]:
-            stretches[-1][1] = interval.end
+def _stretches(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+    """Spans that touch or overlap as one stretch each: a filter of few terms for a range of many days."""
+    ordered = sorted(spans)
+    stretches = [list(ordered[0])]
+    for start, end in ordered[1:]:
+        if start <= stretches[-1][1]:
+            stretches[-1][1] = max(end, stretches[-1][1])
         else:
-            stretches.append([interval.start, interval.end])
+            stretches.append([start, end])
     return [(start, end) for start, end in stretches]
 
 

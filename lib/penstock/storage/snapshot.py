@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ import pyarrow as pa
 from penstock.config import Dataset
 from penstock.errors import ConfigurationError
 from penstock.interval import Interval, Unit, matcher, of_path
-from penstock.job import Span
+from penstock.job import LookBack, Span
 from penstock.storage.formats import delta
 from penstock.storage.listing import SourceFile, list_files, means_pattern
 from penstock.storage.stage import slice_text
@@ -84,9 +84,33 @@ class _Parts:
             return self.by_interval.get(interval)
         if span == "all":
             return self._whole
+        if isinstance(span, LookBack):
+            window = self._between(span.start(interval), interval.end)
+            return _together([portion for _, portion in window]) if window else None
         ends, running = self._to_date
         before = bisect_right(ends, interval.end)
         return running[before - 1] if before else None
+
+    def read_over(self, intervals: Sequence[Interval], span: Span) -> list[Portion]:
+        """What a run over these intervals reads, nothing of it twice."""
+        if not isinstance(span, LookBack):
+            wanted = intervals if span == "interval" else intervals[-1:]
+            return [portion for interval in wanted if (portion := self.portion(interval, span))]
+        windows = (self._between(span.start(interval), interval.end) for interval in intervals)
+        return [portion for _, portion in dict.fromkeys(pair for window in windows for pair in window)]
+
+    def _between(self, start: datetime, end: datetime) -> list[tuple[Interval, Portion]]:
+        starts, dated = self._dated
+        found = dated[bisect_left(starts, start) : bisect_left(starts, end)]
+        return [(interval, portion) for interval, portion in found if interval.end <= end]
+
+    @cached_property
+    def _dated(self) -> tuple[list[datetime], list[tuple[Interval, Portion]]]:
+        dated = sorted(
+            ((interval, portion) for interval, portion in self._parts if interval is not None),
+            key=lambda pair: (pair[0], pair[1].fingerprint),
+        )
+        return [interval.start for interval, _ in dated], dated
 
     @cached_property
     def _whole(self) -> Portion | None:
@@ -126,6 +150,14 @@ class RawSnapshot(_Parts):
         """The files that a run over these intervals reads, each with the interval whose slice its rows are of."""
         if span == "interval":
             return {file: interval for interval in intervals for file in self.files(interval)}
+        if isinstance(span, LookBack):
+            windows = [(span.start(interval), interval.end) for interval in intervals]
+            return {
+                file: interval
+                for interval in sorted(self._files)
+                if any(start <= interval.start and interval.end <= end for start, end in windows)
+                for file in self._files[interval]
+            }
         last = max(interval.end for interval in intervals)
         chosen = [interval for interval in sorted(self._files) if span == "all" or interval.end <= last]
         dated = {file: interval for interval in chosen for file in self._files[interval]}
