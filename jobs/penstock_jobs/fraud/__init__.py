@@ -1,0 +1,1 @@
+"""Card fraud: from daily transactions to point-in-time features, rules, a model, decisions and a queue for review."""

@@ -1,0 +1,196 @@
+"""What was known of a card, a terminal and an amount at the moment of each transaction, and nothing later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from penstock import F, Input, Job, LookBack, Output, Params
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+    from penstock_jobs.fraud.windows import Events, Real, Whole
+
+DAYS = (1, 7, 30)
+"""The windows, in days, of the Fraud Detection Handbook (Le Borgne et al., chapter 3)."""
+LONGEST_DELAY = 14
+KEYS = ("transaction_id", "tx_ts", "tx_date", "card_id", "terminal_id", "amount", "is_fraud")
+KEY_TYPES = (
+    "transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double, "
+    "is_fraud boolean"
+)
+OF_CARD = {
+    **{f"card_count_{d}d": "bigint" for d in DAYS},
+    **{f"card_sum_{d}d": "double" for d in DAYS},
+    **{f"card_mean_{d}d": "double" for d in DAYS},
+    "card_frauds_30d": "bigint",
+    "seconds_since_last": "double",
+    "amount_to_mean": "double",
+    "amount_zscore": "double",
+}
+OF_TERMINAL = {
+    **{f"terminal_count_{d}d": "bigint" for d in DAYS},
+    **{f"terminal_risk_{d}d": "double" for d in DAYS},
+    "terminal_frauds_30d": "bigint",
+    "terminal_now_1d": "bigint",
+}
+# So much of one transaction counts in the spread of a card's amounts, so that its square is a whole number that fits.
+_LARGEST = 1e5
+# Whoever always pays the same has no spread; a difference of this much is then one.
+_LEAST_SPREAD = 1.0
+
+Values = dict[str, "Whole | Real"]
+Kernel = Callable[[dict[str, "Whole"]], Values]
+
+
+class FraudFeaturesParams(Params):
+    """How late the truth about a transaction is known."""
+
+    label_delay_days: int = Field(
+        default=7, ge=0, le=LONGEST_DELAY, description="Days after which a transaction is known to be fraud or not."
+    )
+
+
+def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> DataFrame:
+    """Transactions (fraud.transactions) to one row each with what was known then; see docs/jobs/fraud_features.md."""
+    delay = params.label_delay_days
+    keys = transactions.select(*KEYS)
+    cards = keys.repartition("card_id").mapInArrow(
+        partial(_arrow, kernel=partial(card_features, delay_days=delay), names=tuple(OF_CARD)),
+        f"{KEY_TYPES}, {_ddl(OF_CARD)}",
+    )
+    both = cards.repartition("terminal_id").mapInArrow(
+        partial(_arrow, kernel=partial(terminal_features, delay_days=delay), names=tuple(OF_TERMINAL)),
+        f"{KEY_TYPES}, {_ddl(OF_CARD)}, {_ddl(OF_TERMINAL)}",
+    )
+    asked = F.broadcast(slices.select(F.col("slice").alias("tx_date")))
+    return both.join(asked, "tx_date", "left_semi").withColumns(
+        {
+            "weekend": F.dayofweek("tx_ts").isin(1, 7).cast("int"),
+            "night": (F.hour("tx_ts") <= 6).cast("int"),
+            "hour": F.hour("tx_ts"),
+        }
+    )
+
+
+def card_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
+    """The features of `OF_CARD`, in the order of the rows.
+
+    Args:
+        columns: card_id, time (microseconds), amount (ten-thousandths), fraud (0 or 1).
+        delay_days: After so many days a fraud is known.
+    """
+    import numpy as np
+
+    from penstock_jobs.fraud.windows import DAY, SECOND, between, divided, ordered, running
+
+    time, amount = columns["time"], columns["amount"]
+    made = _empty(OF_CARD, len(time))
+    for events in ordered(columns["card_id"], time, (max(DAYS) + delay_days) * DAY):
+        at = events.order
+        sums = running(amount[at])
+        for days in DAYS:
+            window = events.window(days * DAY)
+            count, total = window[1] - window[0], between(sums, window) / 10_000
+            made[f"card_count_{days}d"][at] = count
+            made[f"card_sum_{days}d"][at] = total
+            made[f"card_mean_{days}d"][at] = total / count
+        known = events.window(30 * DAY, ago=delay_days * DAY) if delay_days else _before(events, 30 * DAY)
+        made["card_frauds_30d"][at] = between(running(columns["fraud"][at]), known)
+        # The past is what happened before this moment: of several transactions in it none is another's past.
+        past = _before(events, 30 * DAY)
+        here = past[1]
+        last = time[at][np.maximum(here - 1, 0)]
+        made["seconds_since_last"][at] = np.where(here > events.begin, (time[at] - last) / SECOND, np.nan)
+        cents = np.minimum(np.rint(amount[at] / 100), _LARGEST * 100).astype(np.int64)
+        count, total = past[1] - past[0], between(running(cents), past) / 100
+        mean = divided(total, count, np.nan)
+        squares = between(running(cents * cents), past) / 10_000
+        spread = np.sqrt(np.maximum(divided(squares - total * np.nan_to_num(mean), count - 1, np.nan), 0))
+        now = amount[at] / 10_000
+        with np.errstate(invalid="ignore", divide="ignore"):
+            made["amount_to_mean"][at] = np.where(mean > 0, now / mean, np.nan)
+            made["amount_zscore"][at] = (now - mean) / np.maximum(spread, _LEAST_SPREAD)
+    return made
+
+
+def terminal_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
+    """The features of `OF_TERMINAL`, in the order of the rows; columns as in `card_features`, with terminal_id."""
+    from penstock_jobs.fraud.windows import DAY, between, divided, ordered, running
+
+    made = _empty(OF_TERMINAL, len(columns["time"]))
+    for events in ordered(columns["terminal_id"], columns["time"], (max(DAYS) + delay_days) * DAY):
+        at = events.order
+        frauds = running(columns["fraud"][at])
+        for days in DAYS:
+            # Without a delay a row would see its own label: the past then ends before this moment.
+            window = events.window(days * DAY, ago=delay_days * DAY) if delay_days else _before(events, days * DAY)
+            count, found = window[1] - window[0], between(frauds, window)
+            made[f"terminal_count_{days}d"][at] = count
+            made[f"terminal_risk_{days}d"][at] = divided(found, count, 0.0)
+            if days == max(DAYS):
+                made["terminal_frauds_30d"][at] = found
+        now = events.window(DAY)
+        made["terminal_now_1d"][at] = now[1] - now[0]
+    return made
+
+
+def _before(events: Events, length: int) -> tuple[Whole, Whole]:
+    """The rows of the same owner in the time before a row's moment, by row."""
+    import numpy as np
+
+    return events.window(length)[0], np.searchsorted(events.key, events.key, side="left")
+
+
+def _empty(types: dict[str, str], rows: int) -> Values:
+    import numpy as np
+
+    whole, real = np.dtype(np.int64), np.dtype(np.float64)
+    made: Values = {}
+    for name, kind in types.items():
+        made[name] = np.empty(rows, whole) if kind == "bigint" else np.empty(rows, real)
+    return made
+
+
+def _arrow(batches: Iterable[pa.RecordBatch], kernel: Kernel, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
+    """A kernel for `mapInArrow`: all rows of a card or terminal are in one partition, which is taken as a whole."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    held = list(batches)
+    table = pa.Table.from_batches(held) if held else None
+    if table is None or not table.num_rows:
+        return
+    amount = table.column("amount").to_numpy()
+    made = kernel(
+        {
+            "card_id": table.column("card_id").to_numpy(),
+            "terminal_id": table.column("terminal_id").to_numpy(),
+            "time": table.column("tx_ts").cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(),
+            "amount": np.rint(amount * 10_000).astype(np.int64),
+            "fraud": pc.fill_null(table.column("is_fraud"), False).cast(pa.int64()).to_numpy(),
+        }
+    )
+    for name in names:
+        table = table.append_column(name, pa.array(made[name], from_pandas=True))
+    yield from table.combine_chunks().to_batches(max_chunksize=65_536)
+
+
+def _ddl(types: dict[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in types.items())
+
+
+job = Job(
+    name="fraud_features",
+    description="Per transaction, what was known then: counts, sums, means, risk with the delay of labels.",
+    transform=transform,
+    inputs={"transactions": Input("fraud.transactions", span=LookBack(max(DAYS) + LONGEST_DELAY + 1))},
+    outputs={"features": Output("fraud.features")},
+    params=FraudFeaturesParams,
+)
