@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -77,3 +79,42 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real data is not here: {folder}")
     return folder
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Its one JSON document: anything more or less does not parse."""
+        return json.loads(self.out)
+
+    @property
+    def jobs(self) -> dict[str, Any]:
+        """The jobs of a night, in its order."""
+        return {entry["job"]: entry for entry in self.document["jobs"]}
+
+    @property
+    def states(self) -> dict[str, tuple[str, str | None]]:
+        """State and reason of each."""
+        return {name: (entry["state"], entry["reason"]) for name, entry in self.jobs.items()}
+
+
+@pytest.fixture
+def penstock(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Calls the command line in this process."""
+    from penstock.cli import main
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["penstock", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        return Said(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call

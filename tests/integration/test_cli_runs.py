@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from deltalake import DeltaTable
 
-from penstock.cli import main
 from penstock.ledger.model import Want
 from penstock.ledger.owner import this_process
 from penstock.ledger.sqlite import SqliteLedger
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from conftest import Said
 
 CATALOG = """
 shop.raw:
@@ -75,19 +76,6 @@ job = Job(
 DAYS = ("2010-12-01", "2010-12-02", "2010-12-03")
 
 
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Its one JSON document."""
-        return json.loads(self.out)
-
-
 class Shop(NamedTuple):
     """A folder with files of three days, the configuration of a job over them, and a warehouse."""
 
@@ -120,7 +108,7 @@ class Shop(NamedTuple):
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shop:
+def shop(tmp_path: Path, penstock: Callable[..., Said]) -> Shop:
     (tmp_path / "conf" / "catalog").mkdir(parents=True)
     (tmp_path / "conf" / "catalog" / "shop.yaml").write_text(CATALOG)
     (tmp_path / "conf" / "lines.py").write_text(JOB)
@@ -134,15 +122,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         ]
         (tmp_path / "shop" / f"{day}.csv").write_text("\n".join(["id,at,price", *lines]) + "\n")
 
-    def call(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["penstock", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return Said(int(ended.value.code or 0), captured.out, captured.err)
-
-    return Shop(tmp_path, call)
+    return Shop(tmp_path, penstock)
 
 
 RUN_KEYS = {

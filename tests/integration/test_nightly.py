@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from deltalake import DeltaTable
 
-from penstock.cli import main
 from penstock.ledger.model import Want
 from penstock.ledger.owner import this_process
 from penstock.ledger.sqlite import SqliteLedger
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from conftest import Said
 
 DAYS = ("2010-12-01", "2010-12-02", "2010-12-03")
 SPAN = ("--from", DAYS[0], "--to", DAYS[-1])
@@ -71,36 +71,12 @@ ROWS = JOB.replace(
 ).replace('Output("{writes}")', 'Output("{writes}", rows_of="source")')
 
 
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Its one JSON document: anything more or less does not parse."""
-        return json.loads(self.out)
-
-    @property
-    def jobs(self) -> dict[str, Any]:
-        """The jobs of the night, in its order."""
-        return {entry["job"]: entry for entry in self.document["jobs"]}
-
-    @property
-    def states(self) -> dict[str, tuple[str, str | None]]:
-        """State and reason of each."""
-        return {name: (entry["state"], entry["reason"]) for name, entry in self.jobs.items()}
-
-
 @dataclass
 class Town:
     """A folder of raw files, a configuration with jobs of its own, and a warehouse."""
 
     folder: Path
-    monkeypatch: pytest.MonkeyPatch
-    capfd: pytest.CaptureFixture[str]
+    penstock: Callable[..., Said]
 
     @property
     def conf(self) -> Path:
@@ -135,12 +111,7 @@ class Town:
 
     def call(self, command: str, *arguments: str) -> Said:
         where = ["--conf", str(self.conf), "--data", str(self.folder), "--warehouse", str(self.folder / "wh")]
-        self.monkeypatch.setattr(sys, "argv", ["penstock", command, *arguments, *where])
-        self.capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = self.capfd.readouterr()
-        return Said(int(ended.value.code or 0), captured.out, captured.err)
+        return self.penstock(command, *arguments, *where)
 
     def rows(self, table: str) -> list[tuple[str, float]]:
         """What another reader finds in a table."""
@@ -149,10 +120,8 @@ class Town:
 
 
 @pytest.fixture
-def town(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Town:
-    made = Town(tmp_path, monkeypatch, capfd)
+def town(spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]) -> Town:
+    made = Town(tmp_path, penstock)
     (made.conf / "catalog").mkdir(parents=True)
     made.dataset(RAW.format(name="town.raw", folder="raw"))
     for day in DAYS:

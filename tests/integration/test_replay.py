@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pytest
 from deltalake import DeltaTable
-
-from penstock.cli import main
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from conftest import Said
 
 DAYS = ("2010-12-01", "2010-12-02", "2010-12-03")
 CATALOG = """
@@ -69,19 +66,6 @@ PRICES: dict[str, list[tuple[object, float]]] = {
 }
 
 
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Its one JSON document."""
-        return json.loads(self.out)
-
-
 class Shop:
     """Three days of a shop, run under strict rules."""
 
@@ -133,25 +117,10 @@ class Shop:
         return self.ids("lines_quarantine", "raw")
 
 
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Calls the command line."""
-
-    def called(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["penstock", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capfd.readouterr()
-        return Said(int(ended.value.code or 0), captured.out, captured.err)
-
-    return called
-
-
 def test_a_relaxed_rule_releases_its_rows_and_no_others(
-    spark: SparkSession, tmp_path: Path, call: Callable[..., Said]
+    spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]
 ) -> None:
-    shop = Shop(tmp_path, call)
+    shop = Shop(tmp_path, penstock)
     first = shop.run()
     assert shop.ids() == [1, 2]
     assert len(shop.quarantined) == 5
@@ -189,8 +158,8 @@ def test_a_relaxed_rule_releases_its_rows_and_no_others(
     assert f"{DAYS[2]}: 1 of 1 rows released" in said.out
 
 
-def test_nothing_to_replay(spark: SparkSession, tmp_path: Path, call: Callable[..., Said]) -> None:
-    shop = Shop(tmp_path, call)
+def test_nothing_to_replay(spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]) -> None:
+    shop = Shop(tmp_path, penstock)
     said = shop.do("replay", "--json")
     assert (said.code, said.document["state"], said.document["batch"]) == (0, "skipped", None)
     assert not (tmp_path / "wh").exists()
@@ -203,9 +172,9 @@ def test_nothing_to_replay(spark: SparkSession, tmp_path: Path, call: Callable[.
 
 
 def test_a_mended_file_releases_rows_that_no_rule_refused(
-    spark: SparkSession, tmp_path: Path, call: Callable[..., Said]
+    spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]
 ) -> None:
-    shop = Shop(tmp_path, call, mode=', mode="append_once"')
+    shop = Shop(tmp_path, penstock, mode=', mode="append_once"')
     shop.run()
     shop.give(DAYS[0], [(1, 2), (7, 3)])
     document = shop.do("replay", "--rule", "type", "--json").document
@@ -215,9 +184,9 @@ def test_a_mended_file_releases_rows_that_no_rule_refused(
 
 
 def test_the_last_rule_of_an_aggregate_is_relaxed(
-    spark: SparkSession, tmp_path: Path, call: Callable[..., Said]
+    spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]
 ) -> None:
-    shop = Shop(tmp_path, call)
+    shop = Shop(tmp_path, penstock)
     job = tmp_path / "conf" / "lines.py"
     job.write_text(job.read_text().replace(', rows_of="raw"', "").replace("return raw", 'return raw.drop("_row")'))
     shop.give(DAYS[0], [(1, 2)])
@@ -232,9 +201,9 @@ def test_the_last_rule_of_an_aggregate_is_relaxed(
 
 
 def test_a_part_of_what_replaces_the_whole_is_not_run(
-    spark: SparkSession, tmp_path: Path, call: Callable[..., Said]
+    spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]
 ) -> None:
-    shop = Shop(tmp_path, call, mode=', mode="replace_all"')
+    shop = Shop(tmp_path, penstock, mode=', mode="replace_all"')
     shop.run()
     said = shop.do("replay")
     assert said.code == 2
@@ -242,16 +211,16 @@ def test_a_part_of_what_replaces_the_whole_is_not_run(
     assert shop.ids() == [1, 2]
 
 
-def test_examples_are_of_all_rules(spark: SparkSession, tmp_path: Path, call: Callable[..., Said]) -> None:
-    shop = Shop(tmp_path, call)
+def test_examples_are_of_all_rules(spark: SparkSession, tmp_path: Path, penstock: Callable[..., Said]) -> None:
+    shop = Shop(tmp_path, penstock)
     shop.give(DAYS[2], [*((n, 30) for n in range(100, 160)), (6, 0.5)])
     document = shop.run()
     shown = document["quality"]["quarantine"]["lines"]["examples"]
     assert {reason["rule"] for row in shown for reason in row["reasons"]} == {"type", "cheap", "whole"}
     where = ["--conf", str(tmp_path / "conf"), "--warehouse", str(tmp_path / "wh")]
-    found = call("quarantine", "shop.lines", *where, "--limit", "3", "--json").document
+    found = penstock("quarantine", "shop.lines", *where, "--limit", "3", "--json").document
     assert {reason["rule"] for row in found["examples"] for reason in row["reasons"]} == {"type", "cheap", "whole"}
     assert found["reasons"] == {"cheap": 61, "whole": 2, "type": 1}
-    one = call("quarantine", "shop.lines", *where, "--rule", "whole", "--json").document
+    one = penstock("quarantine", "shop.lines", *where, "--rule", "whole", "--json").document
     assert [row["raw"].split(",")[0] for row in one["examples"]] == ["4", "6"]
     assert one["rows"] == 2

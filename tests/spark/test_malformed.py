@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -36,11 +36,23 @@ def day(number: int) -> str:
     return (FIRST + timedelta(days=number)).isoformat()
 
 
+def delivered(shop: Callable[..., Shop], path: Path, columns: tuple[str, ...], source: str, name: str = "") -> Shop:
+    """A shop to which one file was delivered, with a job and a warehouse of its own."""
+    name = name or f"shop_{path.stem}"
+    its = whole(shop, source=source, columns=columns, name=name, warehouse=f"warehouse_{name}")
+    shutil.rmtree(its.raw, ignore_errors=True)
+    its.raw.mkdir(parents=True)
+    shutil.copy(path, its.raw / f"2010-12-01{path.suffix}")
+    return its
+
+
+def whole(shop: Callable[..., Shop], **how: Any) -> Shop:
+    """A shop of which each day's file is the whole table."""
+    return shop(key=(), sliced=None, unit="day", mode="replace_all", **how)
+
+
 def test_json_documents(shop: Callable[..., Shop], malformed: Path) -> None:
-    its = shop(
-        source="format: json\n  options: {multiline: true}", columns=("a string", "b string"), key=(), sliced=None
-    )
-    its.unit, its.mode = "day", "replace_all"
+    its = whole(shop, source="format: json\n  options: {multiline: true}", columns=("a string", "b string"))
     files = sorted((malformed / "JSONTestSuite" / "test_parsing").glob("*.json"))
     assert len(files) == 318
     its.raw.mkdir(parents=True)
@@ -73,19 +85,8 @@ def test_csv_files(shop: Callable[..., Shop], malformed: Path) -> None:
             # A copy of the corpus may have lost its carriage returns, and its truth has not.
             expected = [{key: value.replace("\r\n", "\n") for key, value in row.items()} for row in expected]
         names = list(expected[0])
-        its = shop(
-            source="format: csv\n  options: {multiline: true}",
-            columns=tuple(f"{name} string" for name in names),
-            key=(),
-            sliced=None,
-            mode="replace_all",
-            warehouse=f"warehouse_{path.stem}",
-            name=f"shop_{path.stem}",
-        )
-        its.unit = "day"
-        shutil.rmtree(its.raw, ignore_errors=True)
-        its.raw.mkdir(parents=True)
-        shutil.copy(path, its.raw / "2010-12-01.csv")
+        columns = tuple(f"{name} string" for name in names)
+        its = delivered(shop, path, columns, source="format: csv\n  options: {multiline: true}")
         its.must("2010-12-01")
         found = its.rows(", ".join(f'"{name}"' for name in names))
         # An empty value is none; the corpus writes it as an empty text.
@@ -95,8 +96,7 @@ def test_csv_files(shop: Callable[..., Shop], malformed: Path) -> None:
 
 def test_naughty_strings(shop: Callable[..., Shop], malformed: Path) -> None:
     strings = [text for text in json.loads((malformed / "blns" / "blns.json").read_text(encoding="utf-8")) if text]
-    its = shop(source="format: json", columns=("id bigint", "item string"), key=(), sliced=None, mode="replace_all")
-    its.unit = "day"
+    its = whole(shop, source="format: json", columns=("id bigint", "item string"))
     its.raw.mkdir(parents=True)
     lines = [json.dumps({"id": n, "item": text}) + "\n" for n, text in enumerate(strings)]
     (its.raw / "2010-12-01.json").write_text("".join(lines), encoding="utf-8")
@@ -117,19 +117,8 @@ def test_corrupt_parquet_names_its_file(shop: Callable[..., Shop], malformed: Pa
             columns = [c for c in columns if re.fullmatch(r"\w+ (string|BIGINT|INTEGER|DOUBLE|FLOAT|BOOLEAN)", c)]
         except duckdb.Error:
             columns = []
-        its = shop(
-            source="format: parquet",
-            columns=tuple(column.lower() for column in columns) or ("a string",),
-            key=(),
-            sliced=None,
-            mode="replace_all",
-            warehouse=f"warehouse_{number}",
-            name=f"shop_{number}",
-        )
-        its.unit = "day"
-        shutil.rmtree(its.raw, ignore_errors=True)
-        its.raw.mkdir(parents=True)
-        shutil.copy(path, its.raw / "2010-12-01.parquet")
+        declared = tuple(column.lower() for column in columns) or ("a string",)
+        its = delivered(shop, path, declared, source="format: parquet", name=f"shop_{number}")
         document = its.run("2010-12-01")
         if document["state"] == "succeeded":
             # What only some of the file's columns suffer from is none of this table's.

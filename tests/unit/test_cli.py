@@ -9,47 +9,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
 
-from penstock.cli import main, options, output
+from penstock.cli import options, output
 from penstock.cli.errors import report
 from penstock.cli.main import app
 from penstock.errors import FencedError, RefusedError, UsageError
 from penstock.registry import jobs
 
-
-class Said(NamedTuple):
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Its one JSON document."""
-        return json.loads(self.out)
-
-
-Penstock = Callable[..., Said]
+Penstock = Callable[..., Any]
 
 
 @pytest.fixture
-def penstock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Penstock:
+def penstock(penstock: Penstock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Penstock:
     """Calls the command line in this process, from an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["penstock", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Said(int(ended.value.code or 0), captured.out, captured.err)
-
-    return call
+    return penstock
 
 
 def test_help_lists_the_commands_in_the_order_of_work(penstock: Penstock) -> None:
@@ -254,12 +232,6 @@ def test_the_reference_has_every_command_and_option(checkout: Path) -> None:
 # What becomes of errors
 
 
-def said(error: BaseException, capsys: pytest.CaptureFixture[str], *, as_json: bool) -> Said:
-    code = report(error, as_json=as_json)
-    captured = capsys.readouterr()
-    return Said(code, captured.out, captured.err)
-
-
 @pytest.mark.parametrize(
     ("error", "code", "kind"),
     [
@@ -274,12 +246,14 @@ def said(error: BaseException, capsys: pytest.CaptureFixture[str], *, as_json: b
 def test_an_error_is_one_document_and_one_code(
     capsys: pytest.CaptureFixture[str], error: BaseException, code: int, kind: str
 ) -> None:
-    for_person, as_json = said(error, capsys, as_json=False), said(error, capsys, as_json=True)
-    assert for_person.code == as_json.code == code
+    assert report(error, as_json=False) == code
+    for_person = capsys.readouterr()
+    assert report(error, as_json=True) == code
+    document = json.loads(capsys.readouterr().out)
     assert for_person.out == ""
     assert for_person.err
-    assert as_json.document["error"]["class"] == kind
-    assert as_json.document["error"]["message"] in for_person.err
+    assert document["error"]["class"] == kind
+    assert document["error"]["message"] in for_person.err
     assert ("fault of Penstock itself" in for_person.err) == isinstance(error, ZeroDivisionError)
 
 
