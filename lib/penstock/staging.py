@@ -21,6 +21,7 @@ from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
 from penstock.storage import merge, read, stage
+from penstock.storage.arrow import mapped
 from penstock.storage.formats.delta import StagedFile
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
@@ -168,7 +169,7 @@ def stage_output(
         # `check_outputs` has made sure that there is one.
         candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
     plan = _plan(dataset, place[name]["folder"], beside, apart=apart, suite=suite)
-    result = [row.asDict() for row in candidates.mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()]
+    result = [row.asDict() for row in mapped(candidates, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
     found = _files(result, "quarantine")
     counts = _counts(result)
@@ -306,8 +307,7 @@ def _quarantine(
     run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
     frame = quarantine.located(
         spark,
-        [f"{beside.location}/{file.path}" for file in found],
-        {file.path.rsplit("/", 1)[-1]: file.slice for file in found},
+        {f"{beside.location}/{file.path}": file.slice for file in found},
         given.files if given else (),
         source,
         beside,
@@ -317,7 +317,7 @@ def _quarantine(
     )
     folder = f"{places(spec, attempt)[next(iter(spec.job.outputs))]['folder']}"
     plan = _plan(beside, folder, None, apart=True)
-    result = [row.asDict() for row in frame.mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()]
+    result = [row.asDict() for row in mapped(frame, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
     staged_rows, found_rows = sum(f.rows for f in files), sum(f.rows for f in found)
     if staged_rows != found_rows:

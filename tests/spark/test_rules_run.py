@@ -31,6 +31,33 @@ def told(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {rule["rule"]: rule for rule in document["quality"]["rules"]["orders"]}
 
 
+def test_names_with_dots_are_names(shop: Callable[..., Shop]) -> None:
+    its = shop(
+        columns=("day date", "id int", "item.name string", "price.net double"),
+        rules="""
+        priced:
+          expect_column_values_to_be_between: {column: price.net, min_value: 0}
+          severity: reject
+        known:
+          expect_column_values_to_be_in_set: {column: item.name, value_set: [mug, cup]}
+        mean:
+          expect_column_mean_to_be_between: {column: price.net, min_value: 4, max_value: 6}
+        different:
+          expect_column_unique_value_count_to_be_between: {column: item.name, max_value: 2}
+        """,
+    )
+    its.give(f"{DAY}.csv", (DAY, 1, "mug", 9), (DAY, 2, "cup", -1), (DAY, 3, "pot", 2))
+    document = its.must(DAY)
+    assert its.rows('id, "item.name", "price.net"') == [(1, "mug", 9.0), (3, "pot", 2.0)]
+    assert refused(its) == [(f"{DAY},2,cup,-1", "priced", "price.net", "-1.0", "is not at least 0")]
+    assert {name: rule["success"] for name, rule in told(document).items()} == {
+        "priced": False,
+        "known": False,
+        "mean": True,
+        "different": True,
+    }
+
+
 def test_reject_keeps_rows_out_and_tells_every_reason(shop: Callable[..., Shop]) -> None:
     its = shop(
         rules="""

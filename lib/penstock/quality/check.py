@@ -16,6 +16,7 @@ from penstock.quality.rules import extra
 from penstock.quality.rules.base import Metric
 from penstock.quality.rules.judge import Result, Suite, of_interval
 from penstock.quality.rules.rule import Rule
+from penstock.storage.arrow import mapped
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.rows import SLICE
 
@@ -97,7 +98,7 @@ def _measures(frame: DataFrame, suite: Suite, lookup: Lookup) -> Measures:
     counted = frame.select(F.lit(1).alias("_one"), *[f"`{name}`" for name in wanted])
     count = partial(_count, names=names, rules=number, measured=suite.running)
     total = Measures(Verdicts.none(number))
-    for row in counted.mapInArrow(count, _RESULT).collect():
+    for row in mapped(counted, count, _RESULT).collect():
         total.merge(Measures.from_json(row["measures"]))
     return total
 

@@ -64,8 +64,7 @@ def dataset_of(dataset: Dataset) -> Dataset:
 
 def located(
     spark: SparkSession,
-    found: Sequence[str],
-    slices: Mapping[str, str | None],
+    found: Mapping[str, str | None],
     files: Sequence[SourceFile],
     source: Dataset | None,
     quarantine: Dataset,
@@ -78,8 +77,7 @@ def located(
 
     Args:
         spark: The session.
-        found: The Parquet files that the gate's pass wrote of rejected rows.
-        slices: The slice of each, by file name.
+        found: The Parquet files that the gate's pass wrote of rejected rows, with the slice of each.
         files: The input's files by index; empty where the input is a table.
         source: The input; None where the rows stand for no input's.
         quarantine: As of `dataset_of`.
@@ -87,8 +85,8 @@ def located(
         job: The job's name.
         code_version: The version of its code.
     """
-    owners = [(name, value, run_ids.get(value, run_ids.get(None))) for name, value in slices.items()]
-    rejected = read.staged(spark, found, owners, "_value string, run_id string")
+    owners = {path: (value, run_ids.get(value, run_ids.get(None))) for path, value in found.items()}
+    rejected = read.staged(spark, owners, "_value string, run_id string")
     if files and source is not None:
         affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
         places = [(index, file.path) for index, file in affected.items()]

@@ -9,13 +9,13 @@ from urllib.parse import unquote
 from penstock.config import Dataset
 from penstock.errors import ConfigurationError, SchemaError
 from penstock.lazy import F
-from penstock.storage import stage
+from penstock.storage import read, stage
+from penstock.storage.arrow import mapped
 from penstock.storage.formats import delta
 from penstock.storage.formats.delta import StagedFile
 from penstock.storage.publish import Swap
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.stage import StagePlan
-from penstock.storage.uri import as_glob
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -56,7 +56,7 @@ def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], 
     if not touched:
         return Swap(seen=seen)
     kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")
-    result = kept.select(*_written(dataset)).mapInArrow(stage.writer(plan), stage.RESULT_SCHEMA).collect()
+    result = mapped(kept.select(*_written(dataset)), stage.writer(plan), stage.RESULT_SCHEMA).collect()
     moved = [
         StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"])
         for r in sorted(result, key=lambda r: r["path"] or "")
@@ -67,13 +67,10 @@ def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], 
 
 def _staged_keys(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
     """The key columns of the staged rows; a slice column that is part of the key is in the file's place, not in it."""
-    frame = spark.read.parquet(*[as_glob(f"{dataset.location}/{file.path}") for file in files])
+    frame = read.staged(spark, {f"{dataset.location}/{file.path}": (file.slice,) for file in files}, "_value string")
     if dataset.slice and dataset.slice.column in dataset.key:
-        owners = [(file.path.rsplit("/", 1)[-1], file.slice) for file in files]
-        table = spark.createDataFrame(owners, "_name string, _value string")
-        named = frame.withColumn("_name", F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
         kind = "timestamp" if dataset.slice.unit == "hour" else "date"
-        frame = named.join(F.broadcast(table), "_name").withColumn(dataset.slice.column, F.col("_value").cast(kind))
+        frame = frame.withColumn(dataset.slice.column, F.col("_value").cast(kind))
     return frame.select(*dataset.key)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -177,17 +177,17 @@ def with_origin(frame: DataFrame, snapshot: Snapshot) -> DataFrame:
     return frame.withColumns({ROW: row, SLICE: value})
 
 
-def staged(spark: SparkSession, paths: Sequence[str], owners: Sequence[tuple[Any, ...]], schema: str) -> DataFrame:
+def staged(spark: SparkSession, files: Mapping[str, Sequence[Any]], schema: str) -> DataFrame:
     """The rows of staged Parquet files, each with what is told of its file.
 
     Args:
         spark: The session.
-        paths: The files.
-        owners: (name of a file, what is told of it, …).
+        files: Their paths, each with what is told of it.
         schema: What is told, as DDL: `_value string, …`.
     """
-    told = spark.createDataFrame(owners, f"{_NAME} string, {schema}")
-    frame = spark.read.parquet(*[as_glob(path) for path in paths])
+    rows = [(path.rsplit("/", 1)[-1], *told) for path, told in files.items()]
+    told = spark.createDataFrame(rows, f"{_NAME} string, {schema}")
+    frame = spark.read.parquet(*[as_glob(path) for path in files])
     frame = frame.withColumn(_NAME, F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
     return frame.join(F.broadcast(told), _NAME, "left").drop(_NAME)
 

@@ -80,8 +80,7 @@ def of_files(
         metrics: What is asked.
     """
     types = {column.name: spark_name(column.type) for column in dataset.columns}
-    owners = [(path.rsplit("/", 1)[-1], value) for path, value in files.items()]
-    frame = read.staged(spark, list(files), owners, f"{_SLICE} string")
+    frame = read.staged(spark, {path: (value,) for path, value in files.items()}, f"{_SLICE} string")
     if dataset.slice:
         frame = frame.withColumn(dataset.slice.column, F.col(_SLICE).cast(types[dataset.slice.column]))
     return measured(frame, metrics, types)
