@@ -16,6 +16,8 @@ from penstock.interval import Interval, Unit, zone
 if TYPE_CHECKING:
     from penstock.pictures import Picture, Results
 
+Reach = int | Callable[[Any], int]
+"""How many slices: a number, or a function of the parameters that gives it."""
 WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once"]
 
 
@@ -63,11 +65,16 @@ class Input:
             slices up to the interval's end (`to_date`), the whole dataset (`all`), or the interval's and so many days
             before it (`LookBack(days)`).
         optional: The job runs without it; the transform is then given an empty frame.
+        before: With the span `interval`: how many slices before the interval's own are read beside them.
+        after: As `before`, behind them. What is read so does not make a run stale: a job that needs it replaces, by
+            the window of its output, what a run over those slices would change.
     """
 
     dataset: str
     span: Span = "interval"
     optional: bool = False
+    before: Reach = 0
+    after: Reach = 0
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,23 @@ class Output:
         rows_of: The input whose every row must be accounted for in this output (a row-preserving
             output), or None where the output is an aggregate.
         rules: Rules in Python (`penstock.quality.rules.Rule`), beside those of the rules files; see docs/rules.md.
+        before: `replace_slice`: how many slices before the interval's own a run computes again, where what it has read
+            may change them (a session that began yesterday). Rows of slices farther out are left out; of the slices
+            beside the interval's own, those in which nothing changed are left as they are.
+        after: As `before`, behind them.
     """
 
     dataset: str
     mode: WriteMode = "replace_slice"
     rows_of: str | None = None
     rules: tuple[Any, ...] = ()
+    before: Reach = 0
+    after: Reach = 0
+
+    @property
+    def has_window(self) -> bool:
+        """Whether a run replaces more slices than those of its intervals."""
+        return self.before != 0 or self.after != 0
 
 
 @dataclass(frozen=True)
@@ -140,5 +158,10 @@ class Job:
             if output.rows_of is not None and output.rows_of not in self.inputs:
                 raise ConfigurationError(
                     f"Job {self.name}: output {name} keeps the rows of {output.rows_of}, which is no input."
+                )
+            if output.has_window and (output.mode != "replace_slice" or output.rows_of or self.unit == "all"):
+                raise ConfigurationError(
+                    f"Job {self.name}: output {name} has a window (before, after), which goes with replace_slice, "
+                    "a unit of time, and rows that are no input's."
                 )
         object.__setattr__(self, "takes", frozenset(accepted))

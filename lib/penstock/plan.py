@@ -61,7 +61,7 @@ def plan(spec: Spec, ledger: Record, *, force: bool = False) -> Document:
 
 def _read(view: View, name: str, todo: Sequence[Interval]) -> Document:
     given, snapshot = view.spec.job.inputs[name], view.snapshots[name]
-    portions = snapshot.read_over(todo, given.span)
+    portions = snapshot.read_over(view.spec.read_for(name, todo), given.span)
     rows = [portion.rows for portion in portions]
     undated = len(snapshot.undated) if isinstance(snapshot, RawSnapshot) and snapshot.unit != "all" else 0
     return {
@@ -79,7 +79,8 @@ def _read(view: View, name: str, todo: Sequence[Interval]) -> Document:
 def _replaced(spec: Spec, name: str, todo: Sequence[Interval]) -> Document:
     """What is in an output now and would go; of a merge it is not known before the rows are."""
     output, dataset = spec.job.outputs[name], spec.outputs[name]
-    slices = slice_texts(todo)
+    written = spec.written_for(name, todo)
+    slices = slice_texts(written)
     now = publish.rows_now(dataset, slices) if todo else {}
     if output.mode == "replace_all" and todo:
         whole = take(dataset, spec.job.unit, spec.timezone).portion(Interval.all(), "all")
@@ -93,7 +94,7 @@ def _replaced(spec: Spec, name: str, todo: Sequence[Interval]) -> Document:
         "mode": output.mode,
         "rows": rows,
         "slices": len(now) if dataset.slice else None,
-        "by_slice": {i.label: now.get(slice_text(i.slice_value), 0) for i in todo} if dataset.slice else None,
+        "by_slice": {i.label: now.get(slice_text(i.slice_value), 0) for i in written} if dataset.slice else None,
         "quarantined": sum(refused.values()),
     }
 

@@ -54,7 +54,7 @@ def check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Seque
     """Rows lie in the slices of the run's intervals."""
     if spec.outputs[name].slice is None or spec.job.unit == "all":
         return
-    legal = set(slice_texts(todo))
+    legal = set(slice_texts(spec.written_for(name, todo)))
     if outside := sorted({str(file.slice) for file in files if file.slice not in legal}):
         raise SchemaError(
             f"{spec.job.name}: {name} has rows of {', '.join(outside[:5])}, outside of the intervals of this run.",

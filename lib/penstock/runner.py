@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from penstock.report import card, drawing
 from penstock.report.store import Store
 from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
 from penstock.spec import Spec, look
-from penstock.storage import publish, read
+from penstock.storage import publish, read, unchanged
 from penstock.storage.publish import Own, Publication
 from penstock.storage.snapshot import slice_texts
 from penstock.takeover import landed, take_over
@@ -75,7 +76,11 @@ def run(
     """
     faults.reach("begin")
     ledger = open_ledger(config)
-    this = RunState(spec, look(spec), ledger, Store.of(config.settings.warehouse), progress)
+    held = _held(spec)
+    if held:
+        # The outputs were looked at first: what lands in them later was computed from inputs that we may not have seen.
+        spec = replace(spec, seen=None)
+    this = RunState(spec, look(spec), ledger, Store.of(config.settings.warehouse), progress, held=held)
     this.records = ledger.slices(spec.job.name)
     present = [interval for interval in spec.intervals if _is_present(this, interval)]
     wants = [this.view.want(interval) for interval in present]
@@ -95,6 +100,15 @@ def run(
             return _carry_out(this, config, spark)
         except BaseException as error:  # noqa: BLE001 - every end of an attempt, also Ctrl-C, is written down
             return _fail(this, error)
+
+
+def _held(spec: Spec) -> dict[str, frozenset[str]]:
+    """The files of the slices that the windows of outputs reach, as they are before the inputs are looked at."""
+    return {
+        name: unchanged.live_files(spec.outputs[name], slice_texts(spec.written_for(name, spec.intervals)))
+        for name, output in spec.job.outputs.items()
+        if output.has_window
+    }
 
 
 def _is_present(this: RunState, interval: Interval) -> bool:
@@ -149,7 +163,10 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
     faults.reach("gated")
     with this.step("publish"):
         for name, staged in this.staged.items():
-            this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged)
+            if this.spec.job.outputs[name].has_window:
+                this.staged[name] = staging.without_unchanged(spark, this.spec, name, staged, this.todo)
+            else:
+                this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged)
         publications = _publications(this)
         this.ledger.prepare(this.attempt.epoch, _prepared(this, publications))
         for name, publication in publications.items():
@@ -236,7 +253,7 @@ def _check_inputs(this: RunState) -> tuple[dict[Interval, PenstockError], list[s
 
 def _publications(this: RunState) -> dict[str, Publication]:
     """Quarantines first: a reader who sees the new slice must find the rows that it refused."""
-    slices = slice_texts(this.todo)
+    slices = {name: slice_texts(this.spec.written_for(name, this.todo)) for name in this.staged}
     result: dict[str, Publication] = {}
     metadata = json.dumps(
         {
@@ -250,7 +267,6 @@ def _publications(this: RunState) -> dict[str, Publication]:
         }
     )
     common = {
-        "slices": slices,
         "app_id": places.app_id(this.spec),
         "epoch": this.attempt.epoch,
         "user_metadata": metadata,
@@ -262,11 +278,12 @@ def _publications(this: RunState) -> dict[str, Publication]:
         if mode == "merge":
             # A row that was refused has no key to be merged by: it stays until its own interval is run again.
             mode = "append_once"
-        if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices):
+        if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices[name]):
             result[f"{name}.quarantine"] = Publication(
                 dataset=staged.quarantine,
                 mode=mode,
                 files=staged.rejected,
+                slices=slices[name],
                 own=_own(this, mode, "accounting", name, "quarantined"),
                 **common,  # type: ignore[arg-type]
             )
@@ -276,6 +293,8 @@ def _publications(this: RunState) -> dict[str, Publication]:
             dataset=this.spec.outputs[name],
             mode=mode,
             files=staged.files,
+            slices=[value for value in slices[name] if value not in staged.untouched],
+            held=this.held.get(name),
             own=_own(this, mode, "outputs", name, "rows"),
             merge=staged.merge,
             **common,  # type: ignore[arg-type]

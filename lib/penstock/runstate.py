@@ -25,7 +25,7 @@ from penstock.spec import Spec, View
 from penstock.staging import Staged
 from penstock.storage.publish import Published
 from penstock.storage.stage import slice_text
-from penstock.tally import Tallies, Tally, tallied
+from penstock.tally import Tallies, Tally, added, tallied
 from penstock.verdicts import Verdicts, document, summed
 
 Document = dict[str, Any]
@@ -36,7 +36,8 @@ class RunState:
     """What one call of `runner.run` knows as it goes.
 
     `records` is what the ledger knew before; `failed` are the intervals whose inputs cannot be read, and `failure` is
-    what ended the attempt as a whole. `has_page` is False once its page could not be written.
+    what ended the attempt as a whole. `has_page` is False once its page could not be written. `held` are the files
+    of slices that a window reaches, as they were before the inputs were looked at.
     """
 
     spec: Spec
@@ -57,6 +58,7 @@ class RunState:
     published: dict[str, Published] = field(default_factory=dict)
     drawings: list[Drawing] = field(default_factory=list)
     has_page: bool = True
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def by_label(self) -> dict[str, Interval]:
@@ -310,8 +312,14 @@ def _accounted(this: RunState) -> list[str]:
 
 
 def _share(this: RunState, facts: _Facts, name: str, interval: Interval) -> Tally:
-    """What an interval wrote to an output; all of it, where the output's rows are not kept apart."""
+    """What an interval wrote to an output; all of it, where the output's rows are not kept apart.
+
+    What a window reaches beside the slices of the run's intervals is told of the last of them.
+    """
     tallies = facts.tallies[name]
+    if this.spec.job.outputs[name].has_window and this.todo and interval == this.todo[-1]:
+        others = {slice_text(other.slice_value) for other in this.todo[:-1]}
+        return added(tally for value, tally in tallies.slices.items() if value not in others)
     apart = this.spec.outputs[name].slice is not None or this.spec.job.outputs[name].mode == "append_once"
     sliced = apart and this.spec.job.unit != "all"
     return tallies.of(slice_text(interval.slice_value)) if sliced else tallies.whole
@@ -321,7 +329,8 @@ def _inputs(this: RunState, facts: _Facts, intervals: tuple[Interval, ...]) -> D
     result = {}
     for name, given in this.spec.job.inputs.items():
         snapshot = this.view.snapshots[name]
-        portions = snapshot.read_over(intervals, given.span)
+        own = snapshot.read_over(intervals, given.span)
+        portions = snapshot.read_over(this.spec.read_for(name, intervals), given.span)
         rows = [p.rows for p in portions]
         known = None if any(n is None for n in rows) else sum(n for n in rows if n is not None)
         counted = next((out for out in _accounted(this) if this.staged[out].source == name), None)
@@ -331,7 +340,7 @@ def _inputs(this: RunState, facts: _Facts, intervals: tuple[Interval, ...]) -> D
         result[name] = {
             "dataset": given.dataset,
             "rows": known,
-            "fingerprint": portions[0].fingerprint if len(portions) == 1 else this.spec.batch_key if portions else "",
+            "fingerprint": own[0].fingerprint if len(own) == 1 else this.spec.batch_key if own else "",
             "files": sum(p.files for p in portions),
             "bytes": sum(p.bytes for p in portions),
             "version": snapshot.version,

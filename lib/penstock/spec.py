@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config import Config, Dataset
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
-from penstock.interval import Interval, Unit, between
-from penstock.job import Job, Params
+from penstock.interval import Interval, Unit, around, between
+from penstock.job import Job, Params, Reach
 from penstock.ledger.model import Want
 from penstock.storage import snapshot
 from penstock.storage.snapshot import Portion, Snapshot
@@ -59,6 +59,20 @@ class Spec:
             ConfigurationError: One of them is wrong.
         """
         return self.rules()
+
+    def read_for(self, name: str, intervals: Sequence[Interval]) -> list[Interval]:
+        """The intervals whose slices of an input a run over the given ones reads."""
+        given = self.job.inputs[name]
+        return self._around(intervals, given.before, given.after)
+
+    def written_for(self, name: str, intervals: Sequence[Interval]) -> list[Interval]:
+        """The intervals whose slices of an output a run over the given ones replaces."""
+        output = self.job.outputs[name]
+        return self._around(intervals, output.before, output.after)
+
+    def _around(self, intervals: Sequence[Interval], before: Reach, after: Reach) -> list[Interval]:
+        reach = [count(self.params) if callable(count) else count for count in (before, after)]
+        return around(intervals, *reach) if any(reach) and self.job.unit != "all" else list(intervals)
 
     def run_key(self, interval: Interval) -> str:
         """The hash of job, interval, parameters and code version."""

@@ -20,13 +20,13 @@ from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
-from penstock.storage import merge, read, stage
+from penstock.storage import merge, read, stage, unchanged
 from penstock.storage.arrow import mapped
 from penstock.storage.formats.delta import StagedFile
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
 from penstock.storage.rows import ROW, SLICE
-from penstock.storage.snapshot import SourceFile, TableSnapshot
+from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Staged:
         measures: What was counted on the way for rules, by slice.
         found: What the aggregation after the write found for rules, by slice.
         merge: `merge`: what the rows take the place of, and how to find it again when the table has moved.
+        untouched: The slices beside the run's own that stay as they are, since nothing in them changed.
     """
 
     files: tuple[StagedFile, ...]
@@ -77,6 +78,7 @@ class Staged:
     measures: Mapping[str | None, Measures] = field(default_factory=dict)
     found: Found = field(default_factory=dict)
     merge: tuple[Swap, Callable[[], Swap]] | None = None
+    untouched: frozenset[str | None] = frozenset()
 
 
 def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Interval]) -> dict[str, InputFrame]:
@@ -86,11 +88,11 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     kept = {output.rows_of for output in spec.job.outputs.values()}
     result = {}
     for name, given in spec.job.inputs.items():
-        snapshot = view.snapshots[name]
+        snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
         if isinstance(snapshot, TableSnapshot):
-            frame, files = read.table(spark, snapshot, todo, given.span), tuple[SourceFile, ...]()
-        elif any(snapshot.portion(interval, given.span) for interval in todo):
-            frame, files = read.raw(spark, snapshot, todo, given.span)
+            frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
+        elif any(snapshot.portion(interval, given.span) for interval in wanted):
+            frame, files = read.raw(spark, snapshot, wanted, given.span)
         else:
             frame, files = read.empty(spark, snapshot.dataset), ()
         observed = None
@@ -155,6 +157,11 @@ def stage_output(
     beside, suite = quarantine_of(spec, name), spec.suites.get(name)
     source = spec.inputs[output.rows_of] if output.rows_of else None
     text = source is not None and source.format in _TEXT_FORMATS
+    if output.has_window and dataset.slice is not None:
+        # What lies farther out was computed from the edge of what was read.
+        written = [interval.slice_value for interval in spec.written_for(name, todo)]
+        own = F.col(f"`{dataset.slice.column}`")
+        frame = frame.where(own.isin(written) | own.isNull())
     candidates = gate.candidates(
         frame,
         dataset,
@@ -231,6 +238,17 @@ def without(spec: Spec, name: str, staged: Staged, slices: Sequence[str | None])
     )
 
 
+def without_unchanged(spark: SparkSession, spec: Spec, name: str, staged: Staged, todo: Sequence[Interval]) -> Staged:
+    """What was staged, but for slices beside those of the run's own intervals in which nothing changed."""
+    own = set(slice_texts(todo))
+    beside = [value for value in slice_texts(spec.written_for(name, todo)) if value not in own]
+    same = unchanged.unchanged(spark, spec.outputs[name], staged.files, beside)
+    root = spec.outputs[name].location
+    stage.remove(root, [file.path for file in staged.files if file.slice in same])
+    left = tuple(file for file in staged.files if file.slice not in same)
+    return replace(staged, files=left, untouched=frozenset(same))
+
+
 def matched(spark: SparkSession, spec: Spec, attempt: Attempt, name: str, staged: Staged) -> Staged:
     """What was staged, with what it takes the place of where it is to be merged."""
     if spec.job.outputs[name].mode != "merge":
@@ -305,6 +323,8 @@ def _quarantine(
 ) -> tuple[StagedFile, ...]:
     """The rejected rows with line and text, staged as the quarantine's files."""
     run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
+    # Slices that a run writes beside its own are of its last interval.
+    run_ids.setdefault(None, run_id(spec, todo[-1], attempt.epoch))
     frame = quarantine.located(
         spark,
         {f"{beside.location}/{file.path}": file.slice for file in found},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from penstock.staging import Staged
@@ -49,6 +49,20 @@ class Tallies:
     def of(self, slice_value: str | None) -> Tally:
         """What a slice came to; nothing where it has nothing."""
         return self.slices.get(slice_value) or Tally()
+
+
+def added(tallies: Iterable[Tally]) -> Tally:
+    """Several slices as one."""
+    total = Tally()
+    for tally in tallies:
+        total.rows += tally.rows
+        total.files += tally.files
+        total.bytes += tally.bytes
+        total.replaced_rows += tally.replaced_rows
+        total.fates.update(tally.fates)
+        total.dropped.update(tally.dropped)
+        total.rules.update(tally.rules)
+    return total
 
 
 def tallied(staged: Staged | None, published: Published | None) -> Tallies:

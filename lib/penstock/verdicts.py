@@ -126,7 +126,7 @@ def _owners(
 ) -> list[tuple[str | None, Interval | None]]:
     """The slices to be judged, each with the interval that owns it alone; a slice without rows is judged too."""
     apart = spec.outputs[name].slice is not None or spec.job.outputs[name].mode == "append_once"
-    if spec.job.unit == "all":
+    if spec.job.unit == "all" or spec.job.outputs[name].has_window:
         return [(value, None) for value in sorted(staged.measures, key=str)] or [(None, None)]
     if not apart:
         return [(None, todo[0] if len(todo) == 1 else None)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.interval.clock import zone
-from penstock.interval.model import LEGAL_FORMS, UNITS, Interval, Unit, between, split, widen
+from penstock.interval.model import LEGAL_FORMS, UNITS, Interval, Unit, around, between, split, widen
 from penstock.interval.paths import is_template, matcher, of_path, to_glob
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "UNITS",
     "Interval",
     "Unit",
+    "around",
     "between",
     "is_template",
     "matcher",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, total_ordering
@@ -174,6 +175,26 @@ def between(first: Interval, last: Interval) -> list[Interval]:
     while found[-1] < last:
         found.append(found[-1].next())
     return found
+
+
+def around(intervals: Sequence[Interval], before: int, after: int) -> list[Interval]:
+    """The intervals, in order, with so many before and after each of them.
+
+    >>> [str(day) for day in around([Interval.parse("2010-12-01")], 1, 2)]
+    ['2010-11-30', '2010-12-01', '2010-12-02', '2010-12-03']
+    """
+    own = set(intervals)
+    found = set(own)
+    for interval in intervals:
+        for count, step in ((before, Interval.previous), (after, Interval.next)):
+            at = interval
+            for _ in range(count):
+                at = step(at)
+                if at in own:
+                    # What lies beyond is found from there.
+                    break
+                found.add(at)
+    return sorted(found)
 
 
 def split(interval: Interval, unit: Unit, tz: str) -> list[Interval]:

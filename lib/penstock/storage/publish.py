@@ -76,6 +76,7 @@ class Publication:
         user_metadata: JSON for the table's history: job, run key, epoch, intervals.
         own: `append_once`: whose rows of these slices are replaced.
         merge: `merge`: what was found to be swapped, and how to find it again when the table has moved.
+        held: The files that the slices had before the inputs were looked at; only these may be replaced.
     """
 
     dataset: Dataset
@@ -87,6 +88,7 @@ class Publication:
     user_metadata: str
     own: Own | None = None
     merge: tuple[Swap, Callable[[], Swap]] | None = None
+    held: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,12 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
             merges += 1
             continue
         remove = _replaced(table, publication, swap)
+        if publication.held is not None and not publication.held.issuperset(remove.column("path").to_pylist()):
+            raise ConflictError(
+                f"{publication.dataset.name}: another run has changed slices that this one was about to replace, "
+                "and it may have seen later input.",
+                hint="Run it again: it reads what is there now.",
+            )
         try:
             version = delta.commit(
                 table,
