@@ -212,7 +212,7 @@ def test_a_day_that_fails_holds_up_only_what_reads_it(town: Town) -> None:
     assert dict(town.rows("months")) == {"2010-12-01": 10.5, "2011-01-01": 3.5}
 
 
-def test_a_job_of_an_installed_package(town: Town) -> None:
+def test_a_job_of_an_installed_package(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     site = town.folder / "site"
     info = site / "town_jobs-1.0.dist-info"
     info.mkdir(parents=True)
@@ -220,7 +220,7 @@ def test_a_job_of_an_installed_package(town: Town) -> None:
     (site / "sums.py").rename(site / "town_jobs.py")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: town-jobs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[penstock.jobs]\ntown_sums = town_jobs:job\n")
-    town.monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(site)
     town.nightly(["town_sums"])
     assert town.call("nightly", *SPAN, "--json").states == {"town_sums": ("succeeded", None)}
     assert town.rows("sums") == [(day, 3.5) for day in DAYS]
