@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from penstock import registry
 from penstock.batches import Sessions, run_all, worst
 from penstock.config import Config
-from penstock.errors import ConfigurationError, PenstockError, UsageError, did_you_mean
-from penstock.interval import Interval, between, split, widen
-from penstock.job import Input, Job, LookBack
+from penstock.errors import PenstockError
+from penstock.interval import Interval
+from penstock.job import Job
 from penstock.ledger.model import Ledger
 from penstock.notices.send import notify
+from penstock.order import dependencies, job_intervals, planned, reads_any
 from penstock.report import card
 from penstock.report.store import Store
 from penstock.runner import open_ledger
@@ -26,113 +25,6 @@ Document = dict[str, Any]
 Told = Callable[[str], None]
 _BAD = ("failed", "refused", "fenced")
 _WORK: tuple[IntervalState, ...] = ("missing", "stale", "failed", "refused", "running")
-_SIZE = {"hour": 0, "day": 1, "month": 2, "all": 3}
-
-
-def planned(config: Config, names: Sequence[str] = ()) -> tuple[Config, list[Job]]:
-    """The jobs of nightly.yaml, each behind those whose outputs it reads.
-
-    Args:
-        config: The environment.
-        names: Only these of them, as nightly.yaml or the jobs themselves have it.
-
-    Returns:
-        The configuration, its entries under their jobs' own names (one may be `path/to/job.py:job`), and the jobs.
-
-    Raises:
-        ConfigurationError: A job is not installed or there twice, parameters are wrong, a dataset is in no catalog, the
-            jobs need one another in a circle, or two of them write one dataset.
-        UsageError: `names` has one that is not in the nightly.
-    """
-    entries = config.nightly.jobs
-    found = {entry.name: _of_file(entry.name, config) for entry in entries if ":" in entry.name}
-    config.check_jobs([*registry.listing(), *found, *(job.name for job in found.values())])
-    found = {entry.name: found.get(entry.name) or registry.job(entry.name) for entry in entries}
-    of_name: dict[str, str] = {}
-    for written, job in found.items():
-        if (other := of_name.setdefault(job.name, written)) != written:
-            raise ConfigurationError(
-                f"{config.place(written)}: {other} and {written} are both called {job.name}.",
-                hint="Rename one of the two jobs.",
-            )
-    config = config.renamed({written: job.name for written, job in found.items()})
-    for name in names:
-        if name not in found and name not in of_name:
-            raise UsageError(f"The nightly has no job {name}.", hint=did_you_mean(name, of_name))
-    jobs = order(list(found.values()))
-    for job in jobs:
-        resolve(job, (), config, {}, nightly=True)
-    return config, [job for job in jobs if not names or job.name in names or of_name[job.name] in names]
-
-
-def _of_file(name: str, config: Config) -> Job:
-    """A job that the nightly names by its file or module."""
-    try:
-        return registry.job(name)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{config.place(name)}: {error.message}", hint=error.hint) from error
-
-
-def check_names(config: Config, job: Job) -> None:
-    """Hold what is written for jobs by name to the jobs that there are, for a run of one of them.
-
-    Raises:
-        ConfigurationError: Parameters are written for a job that is not installed, in the nightly, or this one.
-    """
-    entries = [entry.name for entry in config.nightly.jobs if ":" in entry.name]
-    try:
-        named = [registry.job(name).name for name in entries]
-    except PenstockError:
-        # A job of the nightly that cannot be found from here is no reason not to run another.
-        return
-    config.check_jobs([*registry.listing(), *entries, *named, job.name])
-
-
-def order(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs, each behind those whose outputs it reads.
-
-    Raises:
-        ConfigurationError: They need one another in a circle, or two write one dataset.
-    """
-    needs = dependencies(jobs)
-    waiting = {job.name: job for job in jobs}
-    result: list[Job] = []
-    while waiting:
-        ready = [job for name, job in waiting.items() if not needs[name] & waiting.keys()]
-        if not ready:
-            circle = ", ".join(sorted(_circle(needs, set(waiting))))
-            raise ConfigurationError(
-                f"The jobs {circle} need one another in a circle.", hint="Look at their inputs and outputs."
-            )
-        result += ready
-        for job in ready:
-            del waiting[job.name]
-    return result
-
-
-def dependencies(jobs: Sequence[Job]) -> dict[str, set[str]]:
-    """For each job, the others whose outputs it reads.
-
-    Raises:
-        ConfigurationError: Two jobs write one dataset.
-    """
-    writers: dict[str, str] = {}
-    for job in jobs:
-        for output in job.outputs.values():
-            if (other := writers.setdefault(output.dataset, job.name)) != job.name:
-                raise ConfigurationError(
-                    f"{other} and {job.name} both write {output.dataset}.", hint="Leave it to one of them."
-                )
-    return {
-        job.name: {writers[i.dataset] for i in job.inputs.values() if i.dataset in writers} - {job.name} for job in jobs
-    }
-
-
-def _circle(needs: Mapping[str, set[str]], names: set[str]) -> set[str]:
-    """Those of the names that are in circles, without those that merely wait for one."""
-    while loose := {name for name in names if not any(name in needs[other] for other in names)}:
-        names = names - loose
-    return names
 
 
 @dataclass
@@ -273,21 +165,9 @@ def _writer_lost(job: Job, interval: Interval, lost: Mapping[str, tuple[str, lis
     for given in job.inputs.values():
         if given.dataset in lost:
             writer, intervals = lost[given.dataset]
-            if writer != job.name and _reads_any(given, interval, intervals):
+            if writer != job.name and reads_any(given, interval, intervals):
                 return writer
     return None
-
-
-def _reads_any(given: Input, interval: Interval, intervals: Sequence[Interval]) -> bool:
-    """Whether a run over `interval` reads any of the others, which are in order of time."""
-    if given.span == "all":
-        return True
-    if given.span == "to_date":
-        return intervals[0].start < interval.end
-    start = given.span.start(interval) if isinstance(given.span, LookBack) else interval.start
-    # The last one that begins before our end; those before it end before it begins.
-    at = bisect_left(intervals, interval.end, key=lambda other: other.start)
-    return at > 0 and intervals[at - 1].end > start
 
 
 def _entry(
@@ -302,19 +182,3 @@ def _entry(
         "page": batch["page"] if batch else None,
         **more,
     }
-
-
-def job_intervals(job: Job, first: Interval, last: Interval, tz: str) -> list[Interval]:
-    """The intervals of a job that a span of another unit comes to."""
-    if job.unit == "all":
-        return [Interval.all()]
-    if job.unit == first.unit:
-        return between(first, last)
-    if _SIZE[job.unit] > _SIZE[first.unit]:
-        return between(widen(first, job.unit, tz), widen(last, job.unit, tz))
-    return list(_parts(job, between(first, last), tz))
-
-
-def _parts(job: Job, wholes: Iterable[Interval], tz: str) -> Iterable[Interval]:
-    for whole in wholes:
-        yield from split(whole, job.unit, tz)

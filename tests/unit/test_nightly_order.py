@@ -12,7 +12,7 @@ from penstock import Input, Interval, Job, Output, registry
 from penstock.config import Config, load
 from penstock.errors import ConfigurationError, UsageError
 from penstock.job import LookBack, Span
-from penstock.nightly import _reads_any, check_names, dependencies, job_intervals, order, planned
+from penstock.order import check_names, dependencies, job_intervals, order, planned, reads_any
 
 
 def job(name: str, reads: Sequence[str], writes: Sequence[str], unit: Any = "day") -> Job:
@@ -102,9 +102,9 @@ def test_a_span_of_another_unit(unit: str, first: str, last: str, expected: list
 )
 def test_what_would_read_a_lost_interval_waits(span: Span, interval: str, waits: bool) -> None:
     lost = [Interval.parse("2010-12-03"), Interval.parse("2010-12-05")]
-    assert _reads_any(Input("retail.lines", span), Interval.parse(interval), lost) is waits
+    assert reads_any(Input("retail.lines", span), Interval.parse(interval), lost) is waits
     # A job that failed as a whole has lost all of time.
-    assert _reads_any(Input("retail.lines", span), Interval.parse(interval), [Interval.all()])
+    assert reads_any(Input("retail.lines", span), Interval.parse(interval), [Interval.all()])
 
 
 # nightly.yaml

@@ -70,7 +70,7 @@ def status(
     from penstock import registry
     from penstock import status as states
     from penstock.cli import about_runs, output
-    from penstock.nightly import job_intervals, planned
+    from penstock.order import job_intervals, planned
     from penstock.runner import open_record
     from penstock.spec import asked_span
 

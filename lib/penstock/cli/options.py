@@ -75,7 +75,7 @@ def load_config(
 def load_job(config: Config, name: str) -> Job:
     """A job whose datasets the configuration knows."""
     from penstock import registry
-    from penstock.nightly import check_names
+    from penstock.order import check_names
 
     found = registry.job(name)
     check_names(config, found)
