@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from penstock import registry
 from penstock.config import Config
 from penstock.errors import ConfigurationError, PenstockError, UsageError, did_you_mean
-from penstock.interval import Interval, between, split, widen
+from penstock.interval import Interval, Unit, between, split, widen
 from penstock.job import Input, Job, LookBack
 
+EXAMPLES: dict[Unit, str] = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}
 _SIZE = {"hour": 0, "day": 1, "month": 2, "all": 3}
 
 
@@ -122,6 +123,36 @@ def _circle(needs: Mapping[str, set[str]], names: set[str]) -> set[str]:
     while loose := {name for name in names if not any(name in needs[other] for other in names)}:
         names = names - loose
     return names
+
+
+def asked_span(
+    tz: str, *, interval: str | None, first: str | None, last: str | None, unit: Unit | None = None
+) -> tuple[Interval, Interval]:
+    """The first and the last interval that a command names.
+
+    Args:
+        tz: The time zone whose calendar is meant.
+        interval: `--interval`.
+        first: `--from`.
+        last: `--to`.
+        unit: What they must be; None where any unit will do.
+
+    Raises:
+        UsageError: Neither an interval nor a range is given, or both are, or they do not fit.
+    """
+    example = EXAMPLES[unit or "day"]
+    if interval and (first or last):
+        raise UsageError("--interval and --from/--to exclude each other.", hint="Give one of them.")
+    if interval:
+        only = Interval.parse(interval, tz, unit)
+        return only, only
+    if first and last:
+        ends = Interval.parse(first, tz, unit), Interval.parse(last, tz, unit)
+        between(*ends)
+        return ends
+    if first or last:
+        raise UsageError(f"{'--from needs --to' if first else '--to needs --from'}.", hint="A range has both ends.")
+    raise UsageError("Which data time?", hint=f"Give --interval {example}, or a range with --from and --to.")
 
 
 def job_intervals(job: Job, first: Interval, last: Interval, tz: str) -> list[Interval]:

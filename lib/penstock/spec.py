@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config import Config, Dataset
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
-from penstock.interval import Interval, Unit, around, between
+from penstock.interval import Interval, around, between
 from penstock.job import Job, Params, Reach
 from penstock.ledger.model import Want
+from penstock.order import EXAMPLES, asked_span
 from penstock.storage import snapshot
 from penstock.storage.snapshot import Portion, Snapshot
 
@@ -171,7 +172,7 @@ def resolve(
         if interval.unit != job.unit:
             raise UsageError(
                 f"{job.name} works by {job.unit}; {interval.label} is of unit {interval.unit}.",
-                hint=f"Give an interval such as {_EXAMPLES[job.unit]}"
+                hint=f"Give an interval such as {EXAMPLES[job.unit]}"
                 + (", or a range with --from and --to." if job.unit != "all" else "."),
             )
     outputs = {name: config.dataset(output.dataset) for name, output in job.outputs.items()}
@@ -228,9 +229,6 @@ def _check_lookups(job: Job, rules: Sequence[Rule], config: Config) -> None:
             )
 
 
-_EXAMPLES: dict[Unit, str] = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}
-
-
 def look(spec: Spec) -> View:
     """Look at the inputs, unless that was done already; Spark is not needed for it.
 
@@ -258,36 +256,6 @@ def asked_intervals(
     if job.unit == "all" and (first or last or interval != "all"):
         raise UsageError(f"{job.name} works on all data at once.", hint="Give --interval all, or nothing.")
     return tuple(between(*asked_span(tz, interval=interval, first=first, last=last, unit=job.unit)))
-
-
-def asked_span(
-    tz: str, *, interval: str | None, first: str | None, last: str | None, unit: Unit | None = None
-) -> tuple[Interval, Interval]:
-    """The first and the last interval that a command names.
-
-    Args:
-        tz: The time zone whose calendar is meant.
-        interval: `--interval`.
-        first: `--from`.
-        last: `--to`.
-        unit: What they must be; None where any unit will do.
-
-    Raises:
-        UsageError: Neither an interval nor a range is given, or both are, or they do not fit.
-    """
-    example = _EXAMPLES[unit or "day"]
-    if interval and (first or last):
-        raise UsageError("--interval and --from/--to exclude each other.", hint="Give one of them.")
-    if interval:
-        only = Interval.parse(interval, tz, unit)
-        return only, only
-    if first and last:
-        ends = Interval.parse(first, tz, unit), Interval.parse(last, tz, unit)
-        between(*ends)
-        return ends
-    if first or last:
-        raise UsageError(f"{'--from needs --to' if first else '--to needs --from'}.", hint="A range has both ends.")
-    raise UsageError("Which data time?", hint=f"Give --interval {example}, or a range with --from and --to.")
 
 
 def code_version(job: Job) -> str:

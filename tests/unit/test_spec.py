@@ -15,7 +15,8 @@ from penstock import registry, spec
 from penstock.config import Config, load
 from penstock.errors import UsageError
 from penstock.interval import Interval
-from penstock.spec import asked_intervals, asked_span, code_version, look, resolve
+from penstock.order import asked_span
+from penstock.spec import asked_intervals, code_version, look, resolve
 
 DAYS = [Interval.parse(f"2010-12-0{n}") for n in (1, 2, 3)]
 

@@ -70,9 +70,8 @@ def status(
     from penstock import registry
     from penstock import status as states
     from penstock.cli import about_runs, output
-    from penstock.order import job_intervals, planned
+    from penstock.order import asked_span, job_intervals, planned
     from penstock.runner import open_record
-    from penstock.spec import asked_span
 
     config, listed = planned(o.load_config(env, conf, data, warehouse, inputs))
     chosen = [registry.job(job)] if job else listed

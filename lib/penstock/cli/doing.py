@@ -72,8 +72,8 @@ def nightly(
     from penstock import catch_up
     from penstock.cli import output
     from penstock.nightly import nightly as run_nightly
+    from penstock.order import asked_span
     from penstock.report.console import progress
-    from penstock.spec import asked_span
 
     config = o.load_config(env, conf, data, warehouse, inputs)
     alone: AbstractContextManager[None] = nullcontext()
