@@ -56,9 +56,8 @@ def unchanged(
     frame = spark.read.format("delta").option("versionAsOf", table.version()).load(dataset.location)
     there = frame.where(F.col(dataset.slice.column).isin(chosen))
     held = _hashes(there.withColumn(_OWN, F.col(dataset.slice.column)), dataset)
-    staged = [file for file in files if file.slice in alike]
-    owners = [(file.path.rsplit("/", 1)[-1], file.slice) for file in staged]
-    rows = read.staged(spark, [f"{dataset.location}/{file.path}" for file in staged], owners, f"{_OWN} string")
+    owners = {f"{dataset.location}/{file.path}": (file.slice,) for file in files if file.slice in alike}
+    rows = read.staged(spark, owners, f"{_OWN} string")
     brought = _hashes(rows.withColumn(_OWN, F.col(_OWN).cast(kind)), dataset)
     return (same - alike) | {value for value in alike if held.get(value) == brought.get(value)}
 
