@@ -45,9 +45,18 @@ class Sessions:
     def get(self) -> SparkSession:
         """The session."""
         if self._session is None:
-            self._session = self._stack.enter_context(get_session(self._config.settings, self._app_name))
+            self._session = self._stack.enter_context(
+                get_session(self._config.settings, self._app_name, more_jars=_needed(self._config))
+            )
             self._stack.enter_context(interruptible(self._session))
         return self._session
+
+
+def _needed(config: Config) -> set[str]:
+    """The jars that the datasets of an environment need beside Delta's."""
+    places = [config.settings.warehouse, *(dataset.location for dataset in config.datasets.values())]
+    schemes = {"s3": "s3", "postgresql": "postgresql"}
+    return {schemes[scheme] for place in places if (scheme := place.partition("://")[0]) in schemes}
 
 
 def run_all(
@@ -92,7 +101,11 @@ def run_all(
             raise
         except Exception as error:  # noqa: BLE001 - as above
             documents.append(_not_begun(part, error, begun))
-    return _together(documents, Store.of(config.settings.warehouse)) if several else documents[0]
+    return (
+        _together(documents, Store.of(config.settings.warehouse, config.settings.state_folder))
+        if several
+        else documents[0]
+    )
 
 
 def worst(states: Sequence[str]) -> str:

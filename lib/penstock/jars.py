@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,9 @@ EXCLUDES = (
     "org.apache.parquet:parquet-hadoop",
     # Named by Delta 3.3, for Spark 3.5.
     "org.antlr:antlr4-runtime",
+    # Named by hadoop-aws: the whole of the AWS SDK, of which S3A needs a few parts.
+    "software.amazon.awssdk:bundle",
+    "org.checkerframework:checker-qual",
 )
 FETCH_SECONDS = 600
 
@@ -58,13 +62,37 @@ def fetch_jars(label: str = DEFAULT_RELEASE) -> list[Path]:
             return jars
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".ivy-", dir=folder.parent) as ivy:
-            _resolve(release, Path(ivy))
+            _resolve(release, Path(ivy), release.delta_jars)
             for coordinate, path in zip(release.delta_jars, _paths(release), strict=True):
                 fetched = Path(ivy, "jars", f"{coordinate.split(':')[0]}_{path.name}")
                 if not fetched.is_file():
                     raise EngineError(f"Spark's Ivy resolved {coordinate}, but left no {fetched.name}.")
                 fetched.replace(path)
     return _paths(release)
+
+
+def fetch_more(label: str, what: str) -> list[Path]:
+    """The jars that only some environments need (`s3`, `postgresql`), from the cache, or fetched into it.
+
+    Raises:
+        ConfigurationError: The release has none for it.
+        EngineError: Where Ivy cannot bring them.
+    """
+    release = get_release(label)
+    if what not in release.more_jars:
+        raise ConfigurationError(
+            f"Release {label} has no jars for {what} outside of EMR.", hint=f"Run it on EMR, or as {DEFAULT_RELEASE}."
+        )
+    folder = _folder(release) / what
+    with locked(folder.parent / f"{what}.lock"):
+        if not (folder / "complete").is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".ivy-", dir=folder.parent) as ivy:
+                _resolve(release, Path(ivy), release.more_jars[what])
+                for jar in Path(ivy, "jars").glob("*.jar"):
+                    jar.replace(folder / jar.name)
+            (folder / "complete").touch()
+    return sorted(folder.glob("*.jar"))
 
 
 def spark_home() -> Path:
@@ -88,14 +116,14 @@ def _paths(release: Release) -> list[Path]:
     return [_folder(release) / f"{'-'.join(coordinate.split(':')[1:])}.jar" for coordinate in release.delta_jars]
 
 
-def _resolve(release: Release, ivy: Path) -> None:
+def _resolve(release: Release, ivy: Path, coordinates: Sequence[str]) -> None:
     """Has spark-submit resolve the coordinates into `ivy`: it does so before it runs the (empty) program."""
     program = ivy / "nothing.py"
     program.write_text("", encoding="utf-8")
     java = find_java(release.java)
     command = [str(spark_home() / "bin" / "spark-submit"), "--master", "local[1]"]
     confs = {
-        "spark.jars.packages": ",".join(release.delta_jars),
+        "spark.jars.packages": ",".join(coordinates),
         "spark.jars.excludes": ",".join(EXCLUDES),
         "spark.jars.ivy": str(ivy),
         "spark.ui.enabled": "false",

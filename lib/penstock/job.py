@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Reach = int | Callable[[Any], int]
 """How many slices: a number, or a function of the parameters that gives it."""
-WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once"]
+WriteMode = Literal["replace_slice", "replace_all", "merge", "append_once", "scd2"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Output:
         mode: What a publish does to what is there already; see docs/storage.md.
         rows_of: The input whose every row must be accounted for in this output (a row-preserving
             output), or None where the output is an aggregate.
+        newest: `merge`: the column by which, of two rows of one key, the later is told; an equal or earlier one that
+            comes afterwards changes nothing.
         rules: Rules in Python (`penstock.quality.rules.Rule`), beside those of the rules files; see docs/rules.md.
         before: `replace_slice`: how many slices before the interval's own a run computes again, where what it has read
             may change them (a session that began yesterday). Rows of slices farther out are left out; of the slices
@@ -104,6 +106,13 @@ class Output:
     def has_window(self) -> bool:
         """Whether a run replaces more slices than those of its intervals."""
         return self.before != 0 or self.after != 0
+
+    newest: str | None = None
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether what is published is made of the staged rows, and not they themselves."""
+        return self.mode == "scd2" or (self.mode == "merge" and self.newest is not None)
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,9 @@ class Job:
         unit: The interval that the job's slices have.
         batch: How many intervals one Spark pass may hold; 1 for a transform that can do only one.
         description: One sentence for `penstock jobs`.
+        bind: Of a job whose datasets its parameters name: makes of them and of the configuration the job that runs.
+        version: Of what it is made of beside its module: a query's text. A change of it is a change of the code.
+        of: The job that this one was made of so; what is written for that one's parameters holds for it.
         pictures: Called with `penstock.Results` after the publish; the `penstock.Picture`s that it returns are shown
             on the run page. What goes wrong in it is noted there and does not fail the run.
     """
@@ -138,13 +150,18 @@ class Job:
     batch: int = 10_000
     description: str = ""
     pictures: Callable[[Results], Sequence[Picture]] | None = None
+    bind: Callable[[Any, Any], Job] | None = None
+    of: str = ""
+    version: str = ""
     takes: frozenset[str] = field(init=False, default=frozenset())
 
     def __post_init__(self) -> None:
         accepted = set(inspect.signature(self.transform).parameters)
         known = set(self.inputs) | {"params", "slices"}
-        if not self.outputs:
+        if not self.outputs and self.bind is None:
             raise ConfigurationError(f"Job {self.name} declares no output.")
+        if self.bind is not None:
+            known |= accepted
         if unknown := accepted - known:
             raise ConfigurationError(
                 f"Job {self.name}: its transform takes {', '.join(sorted(unknown))}, which is neither "

@@ -95,7 +95,7 @@ def nightly(
         "page": None,
         "command": command,
     }
-    store = Store.of(config.settings.warehouse)
+    store = Store.of(config.settings.warehouse, config.settings.state_folder)
     store.write_night(document)  # type: ignore[arg-type]
     # Told when there is a page to look at.
     document["notices"] = notify(document, config.settings.notices, store.root)

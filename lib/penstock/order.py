@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from penstock import registry
 from penstock.config import Config
@@ -13,6 +14,19 @@ from penstock.job import Input, Job, LookBack
 
 EXAMPLES: dict[Unit, str] = {"hour": "2010-12-01T05", "day": "2010-12-01", "month": "2010-12", "all": "all"}
 _SIZE = {"hour": 0, "day": 1, "month": 2, "all": 3}
+
+
+def bound(job: Job, config: Config, sets: Mapping[str, str], *, nightly: bool = False) -> Job:
+    """The job itself; of one whose datasets are named by its parameters, the job that these make of it.
+
+    Raises:
+        UsageError: A parameter is unknown or of a wrong type.
+        ConfigurationError: A dataset is not in the catalog.
+    """
+    if job.bind is None:
+        return job
+    made = job.bind(config.params(job, sets, nightly=nightly), config)
+    return replace(made, of=job.name, params=job.params)
 
 
 def planned(config: Config, names: Sequence[str] = ()) -> tuple[Config, list[Job]]:
@@ -33,7 +47,10 @@ def planned(config: Config, names: Sequence[str] = ()) -> tuple[Config, list[Job
     entries = config.nightly.jobs
     found = {entry.name: _of_file(entry.name, config) for entry in entries if ":" in entry.name}
     config.check_jobs([*registry.listing(), *found, *(job.name for job in found.values())])
-    found = {entry.name: found.get(entry.name) or registry.job(entry.name) for entry in entries}
+    found = {
+        entry.name: bound(found.get(entry.name) or registry.job(entry.name), config, {}, nightly=True)
+        for entry in entries
+    }
     of_name: dict[str, str] = {}
     for written, job in found.items():
         if (other := of_name.setdefault(job.name, written)) != written:

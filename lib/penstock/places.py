@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from penstock.config import Dataset
 from penstock.interval import Interval
 from penstock.ledger.model import Attempt
 from penstock.quality import quarantine
 from penstock.spec import Spec
 from penstock.storage import names
-from penstock.storage.formats import delta
+from penstock.storage.formats import tables
 
 
 def run_id(spec: Spec, interval: Interval, epoch: int) -> str:
@@ -33,18 +35,17 @@ def quarantine_of(spec: Spec, name: str) -> Dataset | None:
     One that is there has its slices replaced too where no rule rejects any more: its rows are in the table then.
     """
     suite, beside = spec.suites.get(name), quarantine.dataset_of(spec.outputs[name])
-    if spec.job.outputs[name].rows_of or (suite and suite.rejects) or delta.exists(beside.location):
+    if spec.job.outputs[name].rows_of or (suite and suite.rejects) or tables.open_table(beside) is not None:
         return beside
     return None
 
 
-def places(spec: Spec, attempt: Attempt) -> dict[str, dict[str, str]]:
-    """Where an attempt stages each output and each quarantine: root, folder below it, and the table's app id."""
+def places(spec: Spec, attempt: Attempt) -> dict[str, dict[str, Any]]:
+    """Where an attempt stages each output and each quarantine: the table's address, folder below it, and app id."""
     folder = names.folder(spec.job.name, (interval.label for interval in spec.intervals), attempt.epoch)
     result = {}
     for name in spec.job.outputs:
-        root = spec.outputs[name].location
-        result[name] = {"root": root, "folder": folder, "app_id": app_id(spec)}
+        result[name] = {**tables.address(spec.outputs[name]), "folder": folder, "app_id": app_id(spec)}
         if (beside := quarantine_of(spec, name)) is not None:
-            result[f"{name}.quarantine"] = {"root": beside.location, "folder": folder, "app_id": app_id(spec)}
+            result[f"{name}.quarantine"] = {**tables.address(beside), "folder": folder, "app_id": app_id(spec)}
     return result

@@ -77,7 +77,7 @@ def _read(view: View, name: str, todo: Sequence[Interval]) -> Document:
 
 
 def _replaced(spec: Spec, name: str, todo: Sequence[Interval]) -> Document:
-    """What is in an output now and would go; of a merge it is not known before the rows are."""
+    """What is in an output now and would go; of a merge or a history it is not known before the rows are."""
     output, dataset = spec.job.outputs[name], spec.outputs[name]
     written = spec.written_for(name, todo)
     slices = slice_texts(written)

@@ -11,9 +11,9 @@ from penstock.interval import Interval
 from penstock.places import quarantine_of, targets
 from penstock.quality import gate
 from penstock.spec import Spec
-from penstock.storage import stage
-from penstock.storage.formats import delta, parquet
-from penstock.storage.formats.delta import StagedFile
+from penstock.storage import scd2, stage
+from penstock.storage.formats import parquet, tables
+from penstock.storage.formats.table import StagedFile
 from penstock.storage.snapshot import SourceFile, slice_texts
 
 Counts = Mapping[tuple[str | None, int | None, int, str | None], int]
@@ -40,6 +40,21 @@ def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
             raise ConfigurationError(
                 f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
             )
+        if output.mode == "scd2":
+            scd2.check(dataset)
+            if job.unit == "all":
+                raise ConfigurationError(
+                    f"{job.name}: a snapshot has a moment, and a job by all has none.", hint="Make it a job by day."
+                )
+            if len(todo) > 1:
+                raise ConfigurationError(
+                    f"{job.name}: a history takes one snapshot at a time, and {len(todo)} were given.",
+                    hint="Declare batch=1 for the job.",
+                )
+        if output.newest and (dataset.slice or output.newest not in dataset.column_names):
+            raise ConfigurationError(
+                f"{job.name}: {dataset.name} is merged by its column {output.newest}: it must have it, and no slices."
+            )
         if output.mode == "append_once" and dataset.slice is None and output.rows_of is None and len(todo) > 1:
             raise ConfigurationError(
                 f"{job.name}: {dataset.name} is not sliced and its rows are no rows of an input, so those of "
@@ -47,7 +62,7 @@ def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
                 hint="Declare batch=1 for the job, or slice the dataset.",
             )
     for dataset in targets(spec):
-        delta.check(dataset)
+        tables.check(dataset)
 
 
 def check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Sequence[Interval]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from penstock.errors import ConfigurationError, did_you_mean
 
@@ -22,6 +23,7 @@ class Release:
         delta_jars: The Maven coordinates that Delta needs, nothing more (docs/install.md says why only these).
         python: The Python that EMR's Spark runs by default.
         java: The major versions of Java that its Spark runs on, the default first.
+        more_jars: The coordinates of what only some environments need, by what it is for: `s3`, `postgresql`.
     """
 
     label: str
@@ -31,7 +33,15 @@ class Release:
     delta_jars: tuple[str, ...]
     python: str
     java: tuple[int, ...]
+    more_jars: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+
+# S3A as Hadoop's own module has it, with the parts of the AWS SDK that it needs: 16 MB in place of 641.
+_SDK = tuple(
+    f"software.amazon.awssdk:{part}:2.29.52"
+    for part in ("s3", "s3-transfer-manager", "sts", "apache-client", "netty-nio-client")
+)
+_POSTGRESQL = ("org.postgresql:postgresql:42.7.7",)
 
 RELEASES: dict[str, Release] = {
     release.label: release
@@ -44,6 +54,7 @@ RELEASES: dict[str, Release] = {
             delta_jars=("io.delta:delta-spark_4.1_2.13:4.2.0", "io.delta:delta-storage:4.2.0"),
             python="3.11",
             java=(17, 21),
+            more_jars={"s3": ("org.apache.hadoop:hadoop-aws:3.4.2", *_SDK), "postgresql": _POSTGRESQL},
         ),
         Release(
             label="emr-7.14.0",
@@ -54,6 +65,7 @@ RELEASES: dict[str, Release] = {
             delta_jars=("io.delta:delta-spark_2.12:3.3.3", "io.delta:delta-storage:3.3.3"),
             python="3.11",
             java=(17, 11, 8),
+            more_jars={"postgresql": _POSTGRESQL},
         ),
     )
 }

@@ -25,7 +25,8 @@ from penstock.report import card, drawing
 from penstock.report.store import Store
 from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
 from penstock.spec import Spec, look
-from penstock.storage import publish, read, unchanged
+from penstock.storage import publish, read, stage, unchanged
+from penstock.storage.formats import tables
 from penstock.storage.publish import Own, Publication
 from penstock.storage.snapshot import slice_texts
 from penstock.takeover import landed, take_over
@@ -80,7 +81,8 @@ def run(
     if held:
         # The outputs were looked at first: what lands in them later was computed from inputs that we may not have seen.
         spec = replace(spec, seen=None)
-    this = RunState(spec, look(spec), ledger, Store.of(config.settings.warehouse), progress, held=held)
+    store = Store.of(config.settings.warehouse, config.settings.state_folder)
+    this = RunState(spec, look(spec), ledger, store, progress, held=held)
     this.records = ledger.slices(spec.job.name)
     present = [interval for interval in spec.intervals if _is_present(this, interval)]
     wants = [this.view.want(interval) for interval in present]
@@ -116,7 +118,7 @@ def _is_present(this: RunState, interval: Interval) -> bool:
     missing = this.view.missing(interval)
     if not missing:
         return True
-    if any(this.spec.inputs[name].format != "delta" for name in missing):
+    if not this.view.is_table(missing):
         return False
     record = this.records.get(interval.label)
     return record is not None and record.done_key is not None
@@ -166,12 +168,15 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
             if this.spec.job.outputs[name].has_window:
                 this.staged[name] = staging.without_unchanged(spark, this.spec, name, staged, this.todo)
             else:
-                this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged)
+                known = partial(_snapshots_known, this, name)
+                this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged, this.todo, known)
         publications = _publications(this)
         this.ledger.prepare(this.attempt.epoch, _prepared(this, publications))
         for name, publication in publications.items():
             faults.reach(f"publishing:{name}")
             this.published[name] = publish.publish(publication, partial(_still_ours, this, name))
+            if publication.rewritten:
+                stage.remove(publication.dataset.location, [file.path for file in this.staged[name].files])
             faults.reach(f"published:{name}")
     if this.spec.job.pictures is not None:
         with this.step("draw"):
@@ -228,6 +233,16 @@ def _documents_before(this: RunState) -> Iterator[Document]:
     return this.ledger.documents(run_id for label in (*before, *between) if (run_id := done[label]))
 
 
+def _snapshots_known(this: RunState, name: str) -> list[Interval]:
+    """`scd2`: the intervals whose snapshots the table holds, by the ledger, and by itself where a run died between."""
+    table = tables.open_table(this.spec.outputs[name])
+    told = table.history() if table else []
+    job = this.spec.job.name
+    labels = {str(entry["metadata"]["from"]) for entry in told if entry["metadata"].get("job") == job}
+    labels |= {label for label, record in this.ledger.slices(job).items() if record.done_key}
+    return sorted(Interval.parse(label, this.spec.timezone) for label in labels if table)
+
+
 def _looked_up(spark: SparkSession, config: Config, name: str) -> DataFrame:
     """A dataset of the catalog as it is now, for rules that look something up in it."""
     return read.whole(spark, config.dataset(name), config.settings.timezone)
@@ -275,7 +290,7 @@ def _publications(this: RunState) -> dict[str, Publication]:
         if staged.quarantine is None:
             continue
         mode = this.spec.job.outputs[name].mode
-        if mode == "merge":
+        if mode in ("merge", "scd2"):
             # A row that was refused has no key to be merged by: it stays until its own interval is run again.
             mode = "append_once"
         if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices[name]):
@@ -292,7 +307,8 @@ def _publications(this: RunState) -> dict[str, Publication]:
         result[name] = Publication(
             dataset=this.spec.outputs[name],
             mode=mode,
-            files=staged.files,
+            files=() if this.spec.job.outputs[name].is_rewritten else staged.files,
+            rewritten=this.spec.job.outputs[name].is_rewritten,
             slices=[value for value in slices[name] if value not in staged.untouched],
             held=this.held.get(name),
             own=_own(this, mode, "outputs", name, "rows"),

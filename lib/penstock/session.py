@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from penstock import class_archive, jvm_log
+from penstock import aws, class_archive, jvm_log
 from penstock.errors import ConfigurationError, EngineError
-from penstock.jars import fetch_jars, spark_home
+from penstock.jars import fetch_jars, fetch_more, spark_home
 from penstock.java import find_java, spark_java_home
 from penstock.releases import DELTA_CATALOG, DELTA_EXTENSION, Release, get_release
 
@@ -60,7 +60,11 @@ class SessionSettings(Protocol):
 
 @contextmanager
 def get_session(
-    settings: SessionSettings, app_name: str, *, jvm_flags: Sequence[str] = LOCAL_FLAGS
+    settings: SessionSettings,
+    app_name: str,
+    *,
+    jvm_flags: Sequence[str] = LOCAL_FLAGS,
+    more_jars: Collection[str] = (),
 ) -> Iterator[SparkSession]:
     """The session to work with, for the length of a `with` block.
 
@@ -79,6 +83,8 @@ def get_session(
         jvm_flags: For a JVM that is started here: `LOCAL_FLAGS`, or `SMALL_FLAGS` for work of seconds. Flags of the
             JVM in the user's own `spark.driver.extraJavaOptions` take their place.
 
+        more_jars: What a JVM that is started here needs beside Delta: `s3`, `postgresql` (see `jars.fetch_more`).
+
     Raises:
         ConfigurationError: An unknown release, no fitting Java, another Spark than the release's.
         EngineError: The jars cannot be fetched, or the JVM does not start; its last words are the evidence.
@@ -94,7 +100,7 @@ def get_session(
     if submitted:
         spark = _start(app_name, {**static_confs(), **session_confs(settings), **settings.spark.conf}, fill_in=True)
     else:
-        spark = _start(app_name, _local(settings, release, jvm_flags), fill_in=False)
+        spark = _start(app_name, _local(settings, release, jvm_flags, more_jars), fill_in=False)
     try:
         yield spark
     finally:
@@ -139,10 +145,14 @@ def cores(master: str) -> int:
     return int(numbers[0])
 
 
-def _local(settings: SessionSettings, release: Release, jvm_flags: Sequence[str]) -> dict[str, str]:
+def _local(
+    settings: SessionSettings, release: Release, jvm_flags: Sequence[str], more_jars: Collection[str]
+) -> dict[str, str]:
     """Every setting of a session whose JVM this process starts; also prepares the process's environment for it."""
     java = find_java(release.java)
     jars = fetch_jars(release.label)
+    # Behind Delta's, so that the class archive still fits.
+    more = [jar for what in sorted(more_jars) for jar in fetch_more(release.label, what)]
     user = dict(settings.spark.conf)
     master = settings.spark.master or "local[*]"
     confs = {
@@ -165,11 +175,13 @@ def _local(settings: SessionSettings, release: Release, jvm_flags: Sequence[str]
             "spark.sql.catalogImplementation": "in-memory",
         }
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if "s3" in more_jars:
+        confs |= aws.s3a_confs()
     confs |= user
     # In one JVM the class path is enough: nothing is copied and served, and the class archive can hold Delta too.
     where = "spark.driver.extraClassPath" if master.startswith("local") and "cluster" not in master else "spark.jars"
     joint = os.pathsep if where == "spark.driver.extraClassPath" else ","
-    confs[where] = joint.join([*(str(jar) for jar in jars), *([user[where]] if where in user else [])])
+    confs[where] = joint.join([*(str(jar) for jar in (*jars, *more)), *([user[where]] if where in user else [])])
     options = [f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"]
     own = user.get("spark.driver.extraJavaOptions", "")
     if "-XX:" not in own:

@@ -21,7 +21,7 @@ from penstock.job import Job, Params, Reach
 from penstock.ledger.model import Want
 from penstock.order import EXAMPLES, asked_span
 from penstock.storage import snapshot
-from penstock.storage.snapshot import Portion, Snapshot
+from penstock.storage.snapshot import Portion, Snapshot, TableSnapshot
 
 if TYPE_CHECKING:
     from penstock.quality.rules.judge import Suite
@@ -136,7 +136,7 @@ class View:
 
     def is_table(self, names: Sequence[str]) -> bool:
         """Whether the inputs of these names are tables: of one that was read and is empty now, a run reads nothing."""
-        return all(self.spec.inputs[name].format == "delta" for name in names)
+        return all(isinstance(self.snapshots[name], TableSnapshot) for name in names)
 
     def want(self, interval: Interval) -> Want:
         """The interval with its run key and the fingerprint of all that it would read."""
@@ -264,7 +264,8 @@ def code_version(job: Job) -> str:
     The hash makes a job that was edited in place another one, without a release.
     """
     source = inspect.getsourcefile(job.transform)
-    return f"{metadata.version('penstock')}+{_hash_of(source, job.transform.__module__) if source else 'unknown'}"
+    own = _hash_of(source, job.transform.__module__) if source else "unknown"
+    return f"{metadata.version('penstock')}+{own}{f'.{job.version}' if job.version else ''}"
 
 
 @lru_cache(maxsize=256)

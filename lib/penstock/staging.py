@@ -20,9 +20,9 @@ from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
-from penstock.storage import merge, read, stage, unchanged
+from penstock.storage import merge, read, scd2, stage, unchanged
 from penstock.storage.arrow import mapped
-from penstock.storage.formats.delta import StagedFile
+from penstock.storage.formats.table import StagedFile
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
 from penstock.storage.rows import ROW, SLICE
@@ -162,6 +162,8 @@ def stage_output(
         written = [interval.slice_value for interval in spec.written_for(name, todo)]
         own = F.col(f"`{dataset.slice.column}`")
         frame = frame.where(own.isin(written) | own.isNull())
+    if output.mode == "scd2":
+        frame = scd2.opened(frame, dataset, todo[0])
     candidates = gate.candidates(
         frame,
         dataset,
@@ -249,13 +251,28 @@ def without_unchanged(spark: SparkSession, spec: Spec, name: str, staged: Staged
     return replace(staged, files=left, untouched=frozenset(same))
 
 
-def matched(spark: SparkSession, spec: Spec, attempt: Attempt, name: str, staged: Staged) -> Staged:
-    """What was staged, with what it takes the place of where it is to be merged."""
-    if spec.job.outputs[name].mode != "merge":
+def matched(
+    spark: SparkSession,
+    spec: Spec,
+    attempt: Attempt,
+    name: str,
+    staged: Staged,
+    todo: Sequence[Interval],
+    known: Callable[[], list[Interval]],
+) -> Staged:
+    """What was staged, with what it takes the place of where it is to be merged.
+
+    `known` gives the intervals whose snapshots a history holds already.
+    """
+    mode = spec.job.outputs[name].mode
+    if mode not in ("merge", "scd2") or not todo:
         return staged
     dataset = spec.outputs[name]
     plan = _plan(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
-    again = partial(merge.rewrite, spark, dataset, staged.files, plan)
+    newest = spec.job.outputs[name].newest
+    again: Callable[[], Swap] = partial(merge.rewrite, spark, dataset, staged.files, plan, newest=newest)
+    if mode == "scd2":
+        again = partial(scd2.rewrite, spark, dataset, staged.files, plan, todo[0], known)
     return replace(staged, merge=(again(), again))
 
 
@@ -264,11 +281,12 @@ def _plan(
 ) -> StagePlan:
     on_rows = suite.on_rows if suite else None
     sliced = dataset.slice.column if dataset.slice else None
+    left_out = sliced if dataset.format == "delta" else None
     return StagePlan(
         root=dataset.location,
         folder=folder,
         quarantine_root=beside.location if beside else None,
-        columns=tuple(name for name in dataset.column_names if name != sliced),
+        columns=tuple(name for name in dataset.column_names if name != left_out),
         file_bytes=dataset.target_file_mb * 1024 * 1024,
         by_slice=sliced is not None or apart,
         masks=tuple(on_rows.mask_names) if on_rows else (),

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote
+from typing import Any
 
 from penstock import places
 from penstock.ledger.model import Attempt, Outcome
 from penstock.runstate import RunState
 from penstock.storage import publish
-from penstock.storage.formats import delta
+from penstock.storage.formats import tables
 
 
 def take_over(this: RunState) -> None:
@@ -41,15 +41,14 @@ def take_over(this: RunState) -> None:
         publish.clear_drafts(dataset.location)
 
 
-def landed(place: Mapping[str, str], epoch: int) -> bool:
+def landed(place: Mapping[str, Any], epoch: int) -> bool:
     """Whether the table has taken an attempt's files; they go when their slices are replaced."""
-    last = delta.committed_epoch(place["root"], place["app_id"])
+    table = tables.at(place)
+    last = None if table is None else table.epoch(place["app_id"])
     if last is None or last <= epoch:
         return last == epoch
     # Of an attempt before the last one the table remembers nothing but its files.
-    table = delta.open_table(place["root"])
-    paths = delta.data_files(table).column("path").to_pylist() if table else []
-    return any(unquote(path).startswith(f"{place['folder']}/") for path in paths)
+    return table is not None and any(file.path.startswith(f"{place['folder']}/") for file in table.files)
 
 
 def _committed(dead: Attempt) -> bool:

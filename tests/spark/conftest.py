@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import duckdb
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from pyiceberg.table import StaticTable
 
 from penstock import registry, runner
 from penstock.config import Config, load
+from penstock.order import bound
 from penstock.spec import asked_intervals, resolve
+from penstock.storage.formats import tables
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,9 +27,29 @@ if TYPE_CHECKING:
 COLUMNS = ("day date", "id bigint", "item string", "price double")
 
 
+def by_delta_rs(location: str) -> pa.Table:
+    """A Delta table as delta-rs reads it."""
+    return DeltaTable(location).to_pyarrow_table()
+
+
+def by_manifest(location: str) -> Any:
+    """A Parquet table as an engine that knows nothing but its symlink manifest reads it: DuckDB."""
+    lines = Path(location, "_symlink_format_manifest", "manifest").read_text().splitlines()
+    return duckdb.read_parquet([unquote(line) for line in lines]).to_arrow_table()
+
+
+def by_pyiceberg(location: str) -> pa.Table:
+    """An Iceberg table as pyiceberg's own scan reads it, from its latest metadata file."""
+    metadata = max(Path(location, "metadata").glob("*.metadata.json"), key=lambda path: path.name)
+    return StaticTable.from_metadata(str(metadata)).scan().to_arrow()
+
+
+READERS = {"delta": by_delta_rs, "parquet": by_manifest, "iceberg": by_pyiceberg}
+
+
 @dataclass
 class Shop:
-    """A catalog of `shop.raw` (CSV) and `shop.orders` (Delta), and a job between them in the mode under test.
+    """A catalog of `shop.raw` (CSV) and `shop.orders` (a table), and a job between them in the mode under test.
 
     Attributes:
         folder: Everything of this shop is below it.
@@ -43,6 +68,7 @@ class Shop:
         extra: More datasets for the catalog.
         rules: The rules of `shop.orders`, in YAML.
         pictures: Of the function that draws them, whose argument is `results`; empty for a job that has none.
+        format: Of the table.
         done: The documents of all runs so far.
     """
 
@@ -61,6 +87,7 @@ class Shop:
     source: str = "format: csv"
     extra: str = ""
     rules: str = ""
+    format: str = "delta"
     pictures: str = ""
     done: list[dict[str, Any]] = field(default_factory=list)
 
@@ -92,7 +119,7 @@ class Shop:
         cut = f"slice: {{column: {names[0]}, unit: {self.sliced}}}" if self.sliced else ""
         (place / "shop.yaml").write_text(
             f"shop.raw:\n  {self.source}\n  location: ${{data}}/shop\n  columns:\n{columns}\n"
-            f"shop.orders:\n  format: delta\n  location: ${{warehouse}}/orders\n  {cut}\n"
+            f"shop.orders:\n  format: {self.format}\n  location: ${{warehouse}}/orders\n  {cut}\n"
             f"  key: [{', '.join(self.key)}]\n  columns:\n{columns}\n" + textwrap.dedent(self.extra)
         )
         written = self.folder / "conf" / "rules" / "shop.yaml"
@@ -147,16 +174,61 @@ class Shop:
 
     def rows(self, columns: str = "id, item, price", where: str = "true", table: str = "") -> list[tuple[Any, ...]]:
         """The table as DuckDB sees it through delta-rs, sorted."""
-        held = DeltaTable(table or self.table).to_pyarrow_table()  # noqa: F841 - DuckDB finds it by its name
+        held = READERS[self.format](table or self.table)  # noqa: F841 - DuckDB finds it by its name
         return sorted(duckdb.sql(f"SELECT {columns} FROM held WHERE {where}").fetchall(), key=repr)
 
     def files(self) -> set[str]:
         """The live files of the table."""
-        return {Path(uri).name for uri in DeltaTable(self.table).file_uris()}
+        table = tables.open_table(self.config().dataset("shop.orders"))
+        return {Path(file.path).name for file in table.files} if table else set()
 
     def version(self) -> int:
         """The version of the table."""
-        return DeltaTable(self.table).version()
+        table = tables.open_table(self.config().dataset("shop.orders"))
+        return table.version if table else -1
+
+
+class Moving:
+    """Jobs whose datasets are named by parameters, in a folder with data, a catalog and tables."""
+
+    def __init__(self, folder: Path, spark: SparkSession, catalog: str, **sets: str) -> None:
+        self.folder, self.spark, self.sets = folder, spark, sets
+        (folder / "conf" / "catalog").mkdir(parents=True, exist_ok=True)
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "conf" / "catalog" / "its.yaml").write_text(catalog)
+
+    @property
+    def config(self) -> Config:
+        return load(
+            conf=[self.folder / "conf"], data=self.folder / "data", warehouse=self.folder / "tables", environ={}
+        )
+
+    def run(self, name: str, interval: str | None, last: str | None = None, *, force: bool = False) -> dict[str, Any]:
+        config = self.config
+        job = bound(registry.job(f"penstock_jobs.move.{name}:job"), config, self.sets)
+        asked = asked_intervals(
+            job, "UTC", interval=None if last else interval, first=interval if last else None, last=last
+        )
+        return runner.run(resolve(job, asked, config, self.sets), config, lambda: self.spark, force=force)
+
+    def must(self, name: str, interval: str | None, last: str | None = None, *, force: bool = False) -> dict[str, Any]:
+        document = self.run(name, interval, last, force=force)
+        assert document["state"] == "succeeded", document["failure"] or document["reason"]
+        return document
+
+    def rows(self, table: str, columns: str, where: str = "true") -> list[tuple[Any, ...]]:
+        held = DeltaTable(self.folder / "tables" / table).to_pyarrow_table()  # noqa: F841 - DuckDB finds it
+        return sorted(duckdb.sql(f"SELECT {columns} FROM held WHERE {where}").fetchall(), key=repr)
+
+
+@pytest.fixture
+def moving(tmp_path: Path, spark: SparkSession) -> Any:
+    """Makes a `Moving` in a folder of this test."""
+
+    def make(catalog: str, **sets: str) -> Moving:
+        return Moving(tmp_path, spark, catalog, **sets)
+
+    return make
 
 
 @pytest.fixture

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from penstock.storage import publish
-from penstock.storage.formats import delta
+from penstock.storage.formats import delta, tables
+from penstock.storage.formats.delta_table import Delta
+from penstock.storage.formats.iceberg import Iceberg
+from penstock.storage.formats.manifest import Manifest
+from penstock.storage.formats.table import StagedFile, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 D1, D2 = date(2010, 12, 1), date(2010, 12, 2)
 NEW = {(D1, 1, "new"), (D1, 2, "new")}
 THEIRS = {(D2, 2, "theirs"), (D2, 3, "theirs")}
+KINDS: dict[str, type[Table]] = {"delta": Delta, "iceberg": Iceberg, "parquet": Manifest}
 MODES = ("replace_slice", "replace_all", "merge", "append_once")
 DOCS = Path(__file__).parents[2] / "docs" / "storage.md"
 BEGIN, END = "<!-- the table of tests/spark/test_write_modes.py -->\n", "<!-- end of the table -->\n"
@@ -104,12 +112,25 @@ TABLE = {
 def theirs(shop: Shop, rows: Rows) -> None:
     """Write as another writer would, who knows nothing of Penstock."""
     dataset = shop.config().dataset("shop.orders")
-    delta.create(dataset)
+    held = tables.create(dataset)
     days, ids, items = zip(*sorted(rows), strict=True)
     table = pa.table(
         {"day": pa.array(days), "id": pa.array(ids), "item": pa.array(items), "price": pa.array([1.0] * len(ids))}
     )
-    write_deltalake(shop.table, table, mode="append")
+    if shop.format == "delta":
+        write_deltalake(shop.table, table, mode="append")
+    elif shop.format == "iceberg":
+        held.raw.append(table.cast(held.schema))
+    else:
+        for day in sorted(set(days)):
+            rows = table.filter(pc.equal(table["day"], day))
+            path = f"data/theirs-{uuid.uuid4().hex}.parquet"
+            Path(shop.table, "data").mkdir(exist_ok=True)
+            pq.write_table(rows, f"{shop.table}/{path}")
+            size = Path(shop.table, path).stat().st_size
+            sliced = day.isoformat() if dataset.slice else None
+            held = tables.create(dataset)
+            held.commit([StagedFile(path, sliced, len(rows), size, "{}")], [], app_id="t", epoch=1, user_metadata="")
 
 
 def bring(shop: Shop, rows: Rows) -> None:
@@ -121,27 +142,34 @@ def held(shop: Shop) -> Rows:
     return set(shop.rows("day, id, item"))
 
 
-def moves(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], times: int = 1) -> list[int]:
+def moves(
+    monkeypatch: pytest.MonkeyPatch, act: Callable[[], None], times: int = 1, kind: type[Table] = Delta
+) -> list[int]:
     """Let `act` happen right before each of the first commits; the versions at which they were tried."""
-    commit, tried = delta.commit, []
+    commit, tried, acting = kind.commit, [], []
 
-    def late(table: DeltaTable, *args: Any, **kwargs: Any) -> int:
-        tried.append(table.version())
+    def late(table: Table, *args: Any, **kwargs: Any) -> int:
+        if acting:
+            return commit(table, *args, **kwargs)
+        tried.append(table.version)
         if len(tried) <= times:
+            acting.append(True)
             act()
+            acting.clear()
         return commit(table, *args, **kwargs)
 
-    monkeypatch.setattr(delta, "commit", late)
+    monkeypatch.setattr(kind, "commit", late)
     return tried
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("state", TABLE)
-def test_cell(shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, state: str, mode: str) -> None:
-    its = shop(mode=mode, preserving=False, sliced=None if state == "not sliced" else "day", unit="day")
+@pytest.mark.parametrize("kind", KINDS)
+def test_cell(shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, kind: str, state: str, mode: str) -> None:
+    its = shop(format=kind, mode=mode, preserving=False, sliced=None if state == "not sliced" else "day", unit="day")
     bring(its, NEW)
     if state == "empty":
-        delta.create(its.config().dataset("shop.orders"))
+        tables.create(its.config().dataset("shop.orders"))
     elif state in ("other slices", "not sliced"):
         theirs(its, THEIRS)
     elif state == "same slice":
@@ -156,7 +184,7 @@ def test_cell(shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, state:
         bring(its, NEW)
     elif state == "moved":
         theirs(its, {(D2, 9, "there before")})
-        tried = moves(monkeypatch, lambda: theirs(its, THEIRS))
+        tried = moves(monkeypatch, lambda: theirs(its, THEIRS), kind=KINDS[kind])
     done = its.must("2010-12-01", force=state == "same run")
     expected = TABLE[state].cells[MODES.index(mode)].after
     if state == "moved":

@@ -40,7 +40,7 @@ def print_plan(document: Document) -> None:
     numbers = ("slices", "rows now", "quarantined now")
     replaces = table("\nwould replace", "output", "dataset", "mode", *numbers, right=numbers)
     for name, about in document["replaces"].items():
-        known = count(about["rows"]) if about["mode"] != "merge" else "not known"
+        known = count(about["rows"]) if about["mode"] not in ("merge", "scd2") else "not known"
         replaces.add_row(
             name, about["dataset"], about["mode"], count(about["slices"]), known, count(about["quarantined"])
         )

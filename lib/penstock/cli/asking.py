@@ -48,7 +48,7 @@ def plan(
     from penstock.spec import asked_intervals, resolve
 
     config = o.load_config(env, conf, data, warehouse, inputs)
-    found = o.load_job(config, job)
+    found = o.load_job(config, job, sets or [])
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
     spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
     output.show(plans.plan(spec, open_record(config), force=force), as_json, about_runs.print_plan)
@@ -110,7 +110,9 @@ def runs(
             raise UsageError(f"There is no job {job}, and no run of one.", hint=did_you_mean(job, names))
         output.show({"runs": found}, as_json, about_runs.print_runs, found)
         return
-    document = ledger.run(run_id) or Store.of(config.settings.warehouse).read_batch(run_id)
+    document = ledger.run(run_id) or Store.of(config.settings.warehouse, config.settings.state_folder).read_batch(
+        run_id
+    )
     if document is None:
         raise UsageError(f"The ledger of {config.settings.warehouse} has no run {run_id}.", hint="See: penstock runs")
     output.show(document, as_json, about_runs.print_run)

@@ -36,7 +36,7 @@ def run(
     from penstock.spec import asked_intervals, resolve
 
     config = o.load_config(env, conf, data, warehouse, inputs)
-    found = o.load_job(config, job)
+    found = o.load_job(config, job, sets or [])
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
     spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())
     with output.at_work(config, f"{found.name} {_span(asked)}") as (shown, sessions):
@@ -117,7 +117,7 @@ def replay(
     from penstock.cli import output
 
     config = o.load_config(env, conf, data, warehouse, inputs)
-    found = o.load_job(config, job)
+    found = o.load_job(config, job, sets or [])
     with output.at_work(config, f"replay {found.name}") as (shown, sessions):
         document = refused.replay(
             found,
@@ -130,6 +130,41 @@ def replay(
         )
     output.show(document, as_json, _print_replay)
     raise typer.Exit(output.exit_code(document["state"]))
+
+
+def maintain(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A table of the catalog.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this, only the plan is told.")] = False,
+    retention_hours: Annotated[
+        int, typer.Option("--retention-hours", metavar="N", help="For how long replaced files are kept; 24 at least.")
+    ] = 168,
+    env: o.Env = "local",
+    conf: o.Conf = None,
+    warehouse: o.Warehouse = None,
+    as_json: o.Json = False,
+) -> None:
+    """Put a table's small files together, and remove what no reader needs; a plan first."""
+    from penstock.cli import output
+    from penstock.maintain import maintain as upkeep
+    from penstock.report.words import count
+
+    config = o.load_config(env, conf, None, warehouse, None)
+    document = upkeep(config.dataset(dataset), apply=apply, retention_hours=retention_hours)
+    if as_json:
+        output.print_json(document)
+        return
+    done = document["applied"]
+    for what, about in (("put together", document["compact"]), ("removed", document["remove"])):
+        verb = "" if done else "to be "
+        typer.echo(f"{verb}{what}: {count(about['files'])} files, {about['bytes'] / 1e6:.1f} MB")
+    for when in ("before", "after"):
+        if sizes := document[when]:
+            typer.echo(
+                f"{when}: {count(sizes['files'])} files of {sizes['bytes'] / 1e6:.1f} MB in the table, "
+                f"{count(sizes['on_disk'])} of {sizes['on_disk_bytes'] / 1e6:.1f} MB on disk"
+            )
+    if not done:
+        typer.echo("Nothing was changed. Do it: --apply")
 
 
 def sample(

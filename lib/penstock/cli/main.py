@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from penstock.cli.asking import jobs, plan, quarantine, runs, show, status
-from penstock.cli.doing import nightly, replay, run, sample
+from penstock.cli.doing import maintain, nightly, replay, run, sample
 from penstock.cli.output import EXIT_INTERRUPTED
 from penstock.cli.quality import quality
 from penstock.cli.rules import rules
@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (jobs, show, plan, run, nightly, status, runs, quarantine, replay, sample):
+for command in (jobs, show, plan, run, nightly, status, runs, quarantine, replay, maintain, sample):
     app.command()(command)
 for group in (quality, rules):
     app.add_typer(group)

@@ -72,14 +72,14 @@ def load_config(
     return config.load(env, list(conf or ()), data, warehouse, pairs(inputs, "--input"))
 
 
-def load_job(config: Config, name: str) -> Job:
-    """A job whose datasets the configuration knows."""
+def load_job(config: Config, name: str, sets: Sequence[str] | None = None) -> Job:
+    """A job whose datasets the configuration knows; where `sets` are given, one whose parameters name them as well."""
     from penstock import registry
-    from penstock.order import check_names
+    from penstock.order import bound, check_names
 
     found = registry.job(name)
     check_names(config, found)
-    return found
+    return found if sets is None else bound(found, config, pairs(sets, "--set"))
 
 
 def command_line() -> str:

@@ -86,7 +86,9 @@ def docs(
     config = o.load_config(env, conf, None, warehouse, None)
     if dataset:
         config.dataset(dataset)
-    rendered = pages.render(Store.of(config.settings.warehouse).root, dataset=dataset, limit=limit)
+    rendered = pages.render(
+        Store.of(config.settings.warehouse, config.settings.state_folder).root, dataset=dataset, limit=limit
+    )
     if as_json:
         left_out = [{"file": path, "reason": why} for path, why in rendered.left_out]
         output.print_json({"index": str(rendered.index), "results": rendered.results, "left_out": left_out})

@@ -71,7 +71,7 @@ class Config:
             UsageError: `sets` has an unknown parameter or a value of another type, or one that is needed is nowhere.
             ConfigurationError: A file or a variable has.
         """
-        given = Given(self._jobs.get(job.name), self._variables, sets)
+        given = Given(self._jobs.get(job.of or job.name), self._variables, sets)
         if nightly and job.name in self._entries:
             given = given.over(_keys(self._entries[job.name]).get("params", Node({}, "")))
         return typed(job, given)
@@ -167,11 +167,14 @@ def absolute(location: str) -> str:
 
     >>> absolute("s3://bucket/raw/")
     's3://bucket/raw'
+    >>> absolute("s3a://bucket/raw")
+    's3://bucket/raw'
     """
     if location.startswith("file:"):
         location = "/" + location.removeprefix("file:").lstrip("/")
     if _URL.match(location):
-        return location.rstrip("/")
+        # Hadoop's names for its ways to S3; all that is written here goes by one of them.
+        return re.sub(r"^s3[an]://", "s3://", location).rstrip("/")
     # Not resolved: a link is the user's own name for a place, and the one to show.
     return os.path.normpath(Path(location).expanduser().absolute())
 

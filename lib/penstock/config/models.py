@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
+import platformdirs
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from penstock.config.base import Model
@@ -15,7 +18,7 @@ from penstock.config.notices import NoticeSettings
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.interval import zone
 
-Format = Literal["csv", "json", "text", "parquet", "delta"]
+Format = Literal["csv", "json", "text", "parquet", "delta", "iceberg"]
 # Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
 Personal = Literal["email", "name", "phone", "address", "card", "ip", "id"]
 
@@ -54,6 +57,9 @@ class Settings(Model):
     release: str = Field(default="emr-spark-8.1.0", description="The EMR release label, which fixes the versions.")
     warehouse: str = Field(min_length=1, description="The folder or URL under which tables are written.")
     data: str = Field(min_length=1, description="The folder or URL under which raw inputs lie.")
+    state: str | None = Field(
+        default=None, description="A folder of this machine for ledger and pages, where the warehouse is a URL."
+    )
     timezone: str = Field(default="UTC", description="The zone of intervals, dates in paths, times without a zone.")
     ledger: LedgerSettings = LedgerSettings()
     spark: SparkSettings = SparkSettings()
@@ -71,7 +77,17 @@ class Settings(Model):
     @property
     def ledger_path(self) -> str:
         """The ledger's file."""
-        return self.ledger.path or f"{self.warehouse}/_penstock/ledger.sqlite"
+        return self.ledger.path or f"{self.state_folder}/ledger.sqlite"
+
+    @property
+    def state_folder(self) -> str:
+        """Where ledger and pages are: beside the tables, or on this machine where these are on none."""
+        if "://" not in self.warehouse:
+            return f"{self.warehouse}/_penstock"
+        if self.state:
+            return self.state
+        digest = hashlib.sha256(self.warehouse.encode()).hexdigest()[:12]
+        return os.path.join(platformdirs.user_state_dir("penstock", appauthor=False), digest)
 
 
 class Column(Model):
@@ -144,13 +160,25 @@ class DeltaOptions(Model):
     """Delta tables describe themselves."""
 
 
-Options = CsvOptions | JsonOptions | TextOptions | ParquetOptions | DeltaOptions
+class IcebergOptions(Model):
+    """Where an Iceberg table's pointer is kept."""
+
+    catalog: Mapping[str, str] = Field(
+        default={},
+        description="Properties of the catalog, as pyiceberg has them (`type`, `uri`, …); by default a SQL catalog in "
+        "a file beside the table, and Glue on S3.",
+    )
+    table: str | None = Field(default=None, description="Its name there, `namespace.table`; by default the dataset's.")
+
+
+Options = CsvOptions | JsonOptions | TextOptions | ParquetOptions | DeltaOptions | IcebergOptions
 OPTIONS: Mapping[str, type[Options]] = {
     "csv": CsvOptions,
     "json": JsonOptions,
     "text": TextOptions,
     "parquet": ParquetOptions,
     "delta": DeltaOptions,
+    "iceberg": IcebergOptions,
 }
 
 
@@ -192,7 +220,7 @@ class Dataset(Model):
         for use, name in [("key", name) for name in self.key] + ([("slice", self.slice.column)] if self.slice else []):
             if name not in self.column_names:
                 raise ValueError(f"{use}: {name} is not a column. {did_you_mean(name, self.column_names)}")
-        if self.slice and self.format == "delta":
+        if self.slice and self.format in ("delta", "iceberg", "parquet"):
             wanted = ("timestamp",) if self.slice.unit == "hour" else ("date",)
             column = self.columns[self.column_names.index(self.slice.column)]
             if column.type.strip().lower() not in wanted:

@@ -50,7 +50,7 @@ def typed(job: Job, given: Given) -> Params:
         if name in fields:
             _checked(job, name, node, fields[name])
     for (of, name), node in given.variables.items():
-        if of == _shouted(job.name):
+        if of == _shouted(job.of or job.name):
             real = _field(job, name, node.origin, ConfigurationError)
             nodes[real] = _read(job, real, node, fields[real], ConfigurationError)
     for name, text in given.sets.items():

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from penstock.config import Dataset
 from penstock.errors import UsageError, did_you_mean
 from penstock.interval import Interval
 from penstock.quality.quarantine import Position, dataset_of, fetched, note_positions, varied
 from penstock.quality.redact import Redactor
-from penstock.storage.formats import delta
-from penstock.storage.stage import slice_text
+from penstock.storage import objects
+from penstock.storage.formats import tables
+from penstock.storage.formats.table import Table
+from penstock.storage.stage import slice_value
 
 _FIELDS = ("source_file", "line", "raw", "reasons", "job", "run_id")
 
@@ -52,14 +51,14 @@ def rejected(
         UsageError: No row breaks `rule`; the rules that are broken are named.
     """
     beside = dataset_of(dataset)
-    table = delta.open_table(beside.location)
+    table = tables.open_table(beside)
     reasons: Counter[str] = Counter()
     slices: Counter[str] = Counter()
     seen: dict[str, list[Position]] = {}
     files = _files(table, beside, interval) if table is not None else []
     for path, value in files:
         offset = 0
-        for batch in pq.ParquetFile(path).iter_batches(columns=["reasons"]):
+        for batch in objects.parquet_file(path).iter_batches(columns=["reasons"]):
             for entry in pc.value_counts(_rules(batch.column("reasons"))).to_pylist():
                 reasons[entry["values"]] += entry["counts"]
             slices[value or "all"] += batch.num_rows if rule is None else _breaking(batch, rule)
@@ -97,10 +96,10 @@ class Held:
 def held_by_job(dataset: Dataset, job: str) -> dict[str, Held]:
     """What a dataset's quarantine holds of a job's runs, by interval."""
     beside = dataset_of(dataset)
-    table = delta.open_table(beside.location)
+    table = tables.open_table(beside)
     found: dict[str, Held] = {}
     for path, _ in _files(table, beside, None) if table is not None else ():
-        for batch in pq.ParquetFile(path).iter_batches(columns=["reasons", "job", "run_id"]):
+        for batch in objects.parquet_file(path).iter_batches(columns=["reasons", "job", "run_id"]):
             for run in pc.unique(batch.column("run_id").filter(pc.equal(batch.column("job"), job))).to_pylist():
                 rows = batch.filter(pc.equal(batch.column("run_id"), run))
                 # As `penstock.places.run_id` makes it: JOB-INTERVAL.EPOCH.
@@ -112,18 +111,14 @@ def held_by_job(dataset: Dataset, job: str) -> dict[str, Held]:
     return found
 
 
-def _files(table: delta.DeltaTable, beside: Dataset, interval: Interval | None) -> list[tuple[str, str | None]]:
-    files = delta.data_files(table)
-    column = beside.slice.column if beside.slice else None
-    values = files.column(f"partition.{column}").to_pylist() if column else [None] * files.num_rows
+def _files(table: Table, beside: Dataset, interval: Interval | None) -> list[tuple[str, str | None]]:
     result = []
-    for path, value in zip(files.column("path").to_pylist(), values, strict=True):
-        text = slice_text(value)
-        if interval is not None and beside.slice is not None and value is not None:
-            held = Interval.of(beside.slice.unit, value)
+    for file in table.files:
+        if interval is not None and beside.slice is not None and file.slice is not None:
+            held = Interval.of(beside.slice.unit, slice_value(file.slice))
             if held.end <= interval.start or held.start >= interval.end:
                 continue
-        result.append((os.path.join(beside.location, unquote(path)), text))
+        result.append((table.full(file), file.slice))
     return sorted(result, key=lambda pair: (pair[1] or "", pair[0]))
 
 

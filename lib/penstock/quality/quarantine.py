@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from penstock.config import Column, Dataset
+from penstock.config import Column, Dataset, IcebergOptions
 from penstock.lazy import F, Window
 from penstock.quality.redact import Redactor
-from penstock.storage import lines, read, stage
-from penstock.storage.formats import csv, json, text
+from penstock.storage import lines, objects, read, stage
+from penstock.storage.formats import csv, json, tables, text
 from penstock.storage.records import Form
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.snapshot import SourceFile
@@ -54,12 +53,20 @@ def dataset_of(dataset: Dataset) -> Dataset:
     return Dataset(
         name=f"{dataset.name}.quarantine",
         description=f"Rows that {dataset.name} refused.",
-        format="delta",
+        format=dataset.format if dataset.format in tables.FORMATS else "delta",
         location=f"{dataset.location.rstrip('/')}_quarantine",
         columns=(*sliced, *_OWN_COLUMNS),
         slice=dataset.slice,
         target_file_mb=dataset.target_file_mb,
+        **_options(dataset),
     )
+
+
+def _options(dataset: Dataset) -> dict[str, Any]:
+    if not isinstance(dataset.options, IcebergOptions):
+        return {}
+    name = dataset.options.table
+    return {"options": dataset.options.model_copy(update={"table": f"{name}_quarantine" if name else None})}
 
 
 def located(
@@ -124,7 +131,7 @@ def examples(paths: Sequence[str], redactor: Redactor, limit: int = 5) -> tuple[
     """A few rows of the quarantine's files, of as many rules as there are, as the run page shows them."""
     seen: dict[str, list[Position]] = {}
     for path in paths[:_MOST_FILES]:
-        first = next(pq.ParquetFile(path).iter_batches(batch_size=_MOST_LOOKED_AT, columns=["reasons"]), None)
+        first = next(objects.parquet_file(path).iter_batches(batch_size=_MOST_LOOKED_AT, columns=["reasons"]), None)
         if first is not None:
             note_positions(seen, first, path, 0, limit)
     rows = fetched(varied(seen, limit), ("source_file", "line", "raw", "reasons"))
@@ -168,7 +175,7 @@ def fetched(positions: Sequence[Position], columns: Sequence[str]) -> Iterator[d
     for path, group in groupby(positions, key=itemgetter(0)):
         wanted = [at for _, at in group]
         offset = 0
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=_AT_ONCE, columns=list(columns)):
+        for batch in objects.parquet_file(path).iter_batches(batch_size=_AT_ONCE, columns=list(columns)):
             here = [at - offset for at in wanted if offset <= at < offset + batch.num_rows]
             yield from batch.take(pa.array(here, pa.int64())).to_pylist()
             offset += batch.num_rows

@@ -14,6 +14,7 @@ from penstock.errors import ConfigurationError, UsageError
 from penstock.files import write_atomically
 from penstock.report.drawing import Drawing
 from penstock.report.record import BatchDoc, NightDoc, NightJobDoc, PictureDoc, read_json, write_json
+from penstock.storage import objects
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:+-]*")
 
@@ -24,9 +25,11 @@ class Store:
 
     Attributes:
         root: `<warehouse>/_penstock`, or the state folder where the warehouse is not local.
+        remote: Where all that is written is put as well: `_penstock` in a warehouse that is a URL.
     """
 
     root: Path
+    remote: str | None = None
 
     @classmethod
     def of(cls, warehouse: str, state: Path | str | None = None) -> Store:
@@ -43,7 +46,7 @@ class Store:
             return cls(Path(warehouse) / "_penstock")
         if state is None:
             raise ConfigurationError(f"The pages of {warehouse} need a local folder: no state folder is configured.")
-        return cls(Path(state))
+        return cls(Path(state), f"{warehouse.rstrip('/')}/_penstock")
 
     def batch_folder(self, batch_id: str) -> Path:
         """The folder of one batch."""
@@ -74,7 +77,16 @@ class Store:
             doc["pictures"] = [_kept(page.parent, number, picture) for number, picture in enumerate(drawings, 1)]
         write_json(page.with_name("run.json"), cast("Mapping[str, Any]", doc))
         write_page(page, render_batch(doc, [_chart(page.parent, picture) for picture in doc.get("pictures") or ()]))
+        self._put(page.parent)
         return page
+
+    def _put(self, folder: Path) -> None:
+        """Put what was written into the warehouse, where that is a URL: this machine may be gone tomorrow."""
+        if self.remote is None:
+            return
+        for path in folder.rglob("*"):
+            if path.is_file():
+                objects.write(f"{self.remote}/{path.relative_to(self.root).as_posix()}", path.read_bytes())
 
     def write_night(self, doc: NightDoc) -> Path:
         """Write night.json, then the page, whose links to the jobs' pages are relative.
@@ -90,6 +102,7 @@ class Store:
             "NightDoc", {**doc, "jobs": [{**job, "page": _relative(job.get("page"), page)} for job in doc["jobs"]]}
         )
         write_page(page, render_night(linked))
+        self._put(page.parent)
         return page
 
     def read_batch(self, batch_id: str) -> BatchDoc | None:

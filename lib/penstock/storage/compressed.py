@@ -13,6 +13,7 @@ from typing import IO, cast
 import pyarrow as pa
 
 from penstock.errors import InputMissingError, MalformedInputError, PermissionDeniedError
+from penstock.storage import objects
 
 _CHUNK = 1024 * 1024
 _SUFFIXES = (".gz", ".bz2", ".zst")
@@ -34,6 +35,8 @@ def is_compressed(path: str) -> bool:
 
 def open_bytes(path: str) -> IO[bytes]:
     """A file's content, decompressed where the suffix says so (.gz, .bz2, .zst)."""
+    if objects.is_s3(path):
+        return cast(IO[bytes], _open_s3(path))
     if path.endswith(".gz"):
         return cast(IO[bytes], gzip.open(path, "rb"))
     if path.endswith(".bz2"):
@@ -41,6 +44,13 @@ def open_bytes(path: str) -> IO[bytes]:
     if path.endswith(".zst"):
         return cast(IO[bytes], pa.input_stream(path, compression="zstd"))
     return open(path, "rb")
+
+
+def _open_s3(path: str) -> pa.NativeFile:
+    system, inside = objects.filesystem(path)
+    kinds = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+    kind = next((kind for suffix, kind in kinds.items() if path.endswith(suffix)), None)
+    return system.open_input_stream(inside, compression=kind)
 
 
 @contextmanager

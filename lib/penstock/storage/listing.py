@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass
 
 from penstock.errors import PermissionDeniedError
 from penstock.interval import is_template, to_glob
+from penstock.storage import objects
 
 _HIDDEN = (".", "_")
 
@@ -24,7 +26,7 @@ class SourceFile:
 
 def means_pattern(location: str) -> bool:
     """Whether a location is a template; one that exists is meant as it stands, whatever characters it has."""
-    return is_template(location) and not os.path.exists(location)
+    return is_template(location) and (objects.is_s3(location) or not os.path.exists(location))
 
 
 def list_files(location: str) -> list[SourceFile]:
@@ -35,6 +37,8 @@ def list_files(location: str) -> list[SourceFile]:
     """
     if means_pattern(location):
         location = to_glob(location)
+    if objects.is_s3(location):
+        return _list_s3(location)
     if glob.has_magic(location) and not os.path.exists(location):
         base = os.path.dirname(location.split("*")[0].split("?")[0].split("[")[0])
         roots = glob.glob(location, recursive=True)
@@ -47,6 +51,26 @@ def list_files(location: str) -> list[SourceFile]:
         if not any(part.startswith(_HIDDEN) for part in relative.split(os.sep) if part not in (".", "..")):
             _look(os.path.abspath(root), relative, found)
     return sorted(found.values(), key=lambda file: file.path)
+
+
+def _list_s3(location: str) -> list[SourceFile]:
+    """The same on S3, page by page; an object's ETag stands for its modification, whose clock has whole seconds."""
+    magic = re.search(r"[*?\[]", location)
+    base = location[: magic.start()].rpartition("/")[0] if magic else location
+    pattern = re.compile(_regex(location)) if magic else None
+    found = []
+    for entry in objects.walk(base):
+        hidden = any(part.startswith(_HIDDEN) for part in entry.relative.split("/"))
+        if not hidden and (pattern is None or pattern.fullmatch(entry.path)):
+            found.append(SourceFile(entry.path, entry.relative, entry.size, entry.modified))
+    return sorted(found, key=lambda file: file.path)
+
+
+def _regex(pattern: str) -> str:
+    """A glob as a regular expression: `*` stays within a folder, `**` does not; what is below a match belongs to it."""
+    parts = re.split(r"(\*\*|\*|\?|\[[^\]]*\])", pattern)
+    kinds = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return "".join(kinds.get(part) or (part if part[:1] == "[" else re.escape(part)) for part in parts) + "(/.*)?"
 
 
 def _look(path: str, relative: str, found: dict[str, SourceFile]) -> None:

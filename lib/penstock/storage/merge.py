@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from penstock.config import Dataset
 from penstock.errors import ConfigurationError, SchemaError
 from penstock.lazy import F
 from penstock.storage import read, stage
 from penstock.storage.arrow import mapped
-from penstock.storage.formats import delta
-from penstock.storage.formats.delta import StagedFile
+from penstock.storage.formats import tables
+from penstock.storage.formats.table import StagedFile, Table, relative
 from penstock.storage.publish import Swap
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.stage import StagePlan
+from penstock.storage.types import ddl
+from penstock.storage.uri import as_glob, of_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
 _PATH = "_merge_path"
 
 
-def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], plan: StagePlan) -> Swap:
+def rewrite(
+    spark: SparkSession,
+    dataset: Dataset,
+    files: Sequence[StagedFile],
+    plan: StagePlan,
+    *,
+    newest: str | None = None,
+) -> Swap:
     """Stage what the table must hold in the place of the files that hold keys of the staged rows.
 
     Args:
@@ -31,6 +39,8 @@ def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], 
         dataset: The table.
         files: The new rows, staged.
         plan: How they were staged.
+        newest: The column by which, of two rows of one key, the later is told; with it, the new rows that the table
+            must take are among what is staged here.
 
     Raises:
         ConfigurationError: The dataset declares no key.
@@ -43,38 +53,75 @@ def rewrite(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile], 
     if not files:
         return Swap()
     keys = _staged_keys(spark, dataset, files)
-    _check_keys(keys, dataset)
-    table = delta.open_table(dataset.location)
-    by_path = {unquote(path): path for path in delta.data_files(table).column("path").to_pylist()} if table else {}
-    if table is None or not by_path:
-        return Swap()
-    live = spark.read.format("delta").option("versionAsOf", table.version()).load(dataset.location)
-    with_path = live.withColumn(_PATH, F.col("_metadata.file_path"))
+    check_keys(keys, dataset)
+    table = tables.open_table(dataset)
+    if table is None or not table.files:
+        return Swap(staged(staged_rows(spark, dataset, files).select(*written(dataset)), plan) if newest else ())
+    with_path = table.frame(spark).withColumn(_PATH, F.col("_metadata.file_path")).drop("_metadata")
+    if newest:
+        return _newest(with_path, staged_rows(spark, dataset, files), dataset, plan, table, newest)
     matched = with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct()
     touched = [row[0] for row in matched.collect()]
-    seen = frozenset(by_path.values())
+    seen = frozenset(file.path for file in table.files)
     if not touched:
         return Swap(seen=seen)
     kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")
-    result = mapped(kept.select(*_written(dataset)), stage.writer(plan), stage.RESULT_SCHEMA).collect()
-    moved = [
-        StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"])
-        for r in sorted(result, key=lambda r: r["path"] or "")
-        if r["kind"] == "data"
-    ]
-    return Swap(tuple(moved), frozenset(by_path[_relative(uri, dataset.location)] for uri in touched), seen)
+    moved = staged(kept.select(*written(dataset)), plan)
+    return Swap(moved, frozenset(relative(of_uri(uri), dataset.location) for uri in touched), seen)
+
+
+def _newest(live: DataFrame, new: DataFrame, dataset: Dataset, plan: StagePlan, table: Table, newest: str) -> Swap:
+    """As `rewrite`, where a row of the table that is as late as the new one of its key stands."""
+    keys = list(dataset.key)
+    before = live.select(*keys, F.col(newest).alias("_before"), _PATH)
+    taken = new.join(before, keys, "left").where(F.col("_before").isNull() | (F.col("_before") < F.col(newest)))
+    taken = taken.persist()
+    try:
+        touched = [row[0] for row in taken.where(F.col(_PATH).isNotNull()).select(_PATH).distinct().collect()]
+        rows = taken.select(*dataset.column_names)
+        if touched:
+            kept = live.where(F.col(_PATH).isin(touched)).join(taken.select(*keys), keys, "left_anti")
+            rows = rows.unionByName(kept.select(*dataset.column_names))
+        moved = staged(rows.select(*written(dataset)), plan)
+    finally:
+        taken.unpersist()
+    seen = frozenset(file.path for file in table.files)
+    return Swap(moved, frozenset(relative(of_uri(uri), dataset.location) for uri in touched), seen)
+
+
+def staged_rows(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
+    """The staged rows of a table that is not sliced, with its columns."""
+    schema = ddl(dataset.columns)
+    if not files:
+        return spark.createDataFrame([], schema)
+    return spark.read.schema(schema).parquet(*[as_glob(f"{dataset.location}/{file.path}") for file in files])
 
 
 def _staged_keys(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFile]) -> DataFrame:
     """The key columns of the staged rows; a slice column that is part of the key is in the file's place, not in it."""
     frame = read.staged(spark, {f"{dataset.location}/{file.path}": (file.slice,) for file in files}, "_value string")
-    if dataset.slice and dataset.slice.column in dataset.key:
+    if dataset.slice and dataset.slice.column in dataset.key and dataset.slice.column not in frame.columns:
         kind = "timestamp" if dataset.slice.unit == "hour" else "date"
         frame = frame.withColumn(dataset.slice.column, F.col("_value").cast(kind))
     return frame.select(*dataset.key)
 
 
-def _check_keys(keys: DataFrame, dataset: Dataset) -> None:
+def staged(frame: DataFrame, plan: StagePlan) -> tuple[StagedFile, ...]:
+    """Write the rows of a frame of `written` columns; the files."""
+    result = mapped(frame, stage.writer(plan), stage.RESULT_SCHEMA).collect()
+    return tuple(
+        StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"])
+        for r in sorted(result, key=lambda r: r["path"] or "")
+        if r["kind"] == "data"
+    )
+
+
+def check_keys(keys: DataFrame, dataset: Dataset) -> None:
+    """Hold the keys of new rows to naming one row each.
+
+    Raises:
+        SchemaError: One is null, or stands twice.
+    """
     counted = keys.groupBy(*dataset.key).count()
     null = F.lit(False)
     for key in dataset.key:
@@ -89,7 +136,8 @@ def _check_keys(keys: DataFrame, dataset: Dataset) -> None:
         )
 
 
-def _written(dataset: Dataset) -> list[Column]:
+def written(dataset: Dataset) -> list[Column]:
+    """The dataset's columns and the marks of accepted rows, as the writer takes them."""
     own = F.col(f"`{dataset.slice.column}`") if dataset.slice else F.lit(None).cast("date")
     marks = {
         stage.SLICE: own,
@@ -99,9 +147,3 @@ def _written(dataset: Dataset) -> list[Column]:
         stage.ERRORS: F.lit(None).cast(BROKEN_TYPE),
     }
     return [*[F.col(f"`{name}`") for name in dataset.column_names], *[mark.alias(name) for name, mark in marks.items()]]
-
-
-def _relative(uri: str, location: str) -> str:
-    """The path below the table's folder of a file that Spark names by its URI."""
-    path = unquote(uri.removeprefix("file://").removeprefix("file:"))
-    return path.removeprefix(location.rstrip("/") + "/")

@@ -5,23 +5,19 @@ from __future__ import annotations
 import os
 import random
 import re
-import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock.config import Dataset
 from penstock.errors import ConflictError
 from penstock.job import WriteMode
-from penstock.storage import stage
-from penstock.storage.formats import delta
-from penstock.storage.formats.delta import StagedFile
+from penstock.storage import objects, stage
+from penstock.storage.formats import tables
+from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError
 from penstock.storage.names import Told, slice_mark, told_by
 
 _TRIES = 200
@@ -38,7 +34,7 @@ class Swap:
 
     Attributes:
         files: The rows of those files that keep their place, staged anew.
-        replaces: The paths of those files, as the log has them.
+        replaces: The paths of those files.
         seen: The paths of all files that the table had when keys were matched.
     """
 
@@ -77,6 +73,7 @@ class Publication:
         own: `append_once`: whose rows of these slices are replaced.
         merge: `merge`: what was found to be swapped, and how to find it again when the table has moved.
         held: The files that the slices had before the inputs were looked at; only these may be replaced.
+        rewritten: All that is published is in `merge`: it was made of the staged files, which are none of the table's.
     """
 
     dataset: Dataset
@@ -89,6 +86,7 @@ class Publication:
     own: Own | None = None
     merge: tuple[Swap, Callable[[], Swap]] | None = None
     held: frozenset[str] | None = None
+    rewritten: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
     swap, again = publication.merge or (Swap(), Swap)
     merges = 1
     for turn in range(_TRIES):
-        table = delta.create(publication.dataset)
+        table = tables.create(publication.dataset)
         still_ours()
         if publication.merge and not _stands(swap, table, publication):
             if merges == _MERGES:
@@ -129,16 +127,14 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
             merges += 1
             continue
         remove = _replaced(table, publication, swap)
-        if publication.held is not None and not publication.held.issuperset(remove.column("path").to_pylist()):
+        if publication.held is not None and not publication.held.issuperset(file.path for file in remove):
             raise ConflictError(
                 f"{publication.dataset.name}: another run has changed slices that this one was about to replace, "
                 "and it may have seen later input.",
                 hint="Run it again: it reads what is there now.",
             )
         try:
-            version = delta.commit(
-                table,
-                publication.dataset,
+            version = table.commit(
                 (*publication.files, *swap.files),
                 remove,
                 app_id=publication.app_id,
@@ -147,9 +143,10 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
             )
         except Exception as error:
             # A checkpoint that cannot be written fails the call after its commit has come through.
-            if delta.committed_epoch(publication.dataset.location, publication.app_id) == publication.epoch:
-                version = table.version() + 1
-            elif isinstance(error, delta.VersionMovedError):
+            there = tables.open_table(publication.dataset)
+            if there is not None and there.epoch(publication.app_id) == publication.epoch:
+                version = table.version + 1
+            elif isinstance(error, VersionMovedError):
                 # Somebody published other slices; milliseconds later it is our turn.
                 _pause(turn)
                 continue
@@ -166,37 +163,39 @@ def _pause(turn: int) -> None:
     time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.01 * (turn + 1))))  # noqa: S311 - jitter, no secret
 
 
-def _replaced(table: delta.DeltaTable, publication: Publication, swap: Swap) -> pa.Table:
+def _replaced(table: Table, publication: Publication, swap: Swap) -> list[LiveFile]:
     """The live files that this publication takes away."""
     if publication.mode == "replace_all":
-        return delta.files_to_replace(table, publication.dataset, (None,))
+        return list(table.files)
     if publication.mode == "replace_slice":
-        return delta.files_to_replace(table, publication.dataset, publication.slices)
-    files = delta.data_files(table)
+        return of_slices(table, publication.slices)
     if publication.mode == "append_once":
-        return _own_files(files, table, publication)
-    return files.filter(pc.is_in(files.column("path"), value_set=pa.array(sorted(swap.replaces), pa.string())))
+        return _own_files(table, publication)
+    return [file for file in table.files if file.path in swap.replaces]  # merge, scd2
 
 
-def _stands(swap: Swap, table: delta.DeltaTable, publication: Publication) -> bool:
+def of_slices(table: Table, slices: Collection[str | None]) -> list[LiveFile]:
+    """The live files of the given slices; all of them where the table is not sliced, or None (all of time) is given."""
+    if table.dataset.slice is None or None in slices:
+        return list(table.files)
+    wanted = set(slices)
+    return [file for file in table.files if file.slice in wanted]
+
+
+def _stands(swap: Swap, table: Table, publication: Publication) -> bool:
     """Whether a merge is still right: no file that it takes away is gone, and no new one can hold one of its keys."""
-    if not publication.files:
+    if not publication.files and not publication.rewritten:
         return True
-    files = delta.data_files(table)
-    paths = files.column("path").to_pylist()
-    if not swap.replaces <= set(paths):
+    if not swap.replaces <= {file.path for file in table.files}:
         return False
     sliced = publication.dataset.slice
-    if sliced is None or sliced.column not in publication.dataset.key:
-        return swap.seen.issuperset(paths)
+    if sliced is None or sliced.column not in publication.dataset.key or publication.rewritten:
+        return swap.seen.issuperset(file.path for file in table.files)
     ours = {file.slice for file in publication.files}
-    values = delta.partition_values(files, publication.dataset)
-    return all(
-        path in swap.seen or stage.slice_text(value) not in ours for path, value in zip(paths, values, strict=True)
-    )
+    return all(file.path in swap.seen or file.slice not in ours for file in table.files)
 
 
-def _own_files(files: pa.Table, table: delta.DeltaTable, publication: Publication) -> pa.Table:
+def _own_files(table: Table, publication: Publication) -> list[LiveFile]:
     """The live files that earlier runs of the job wrote for the slices of this one.
 
     Raises:
@@ -205,57 +204,43 @@ def _own_files(files: pa.Table, table: delta.DeltaTable, publication: Publicatio
     own = publication.own
     assert own is not None
     marks = {slice_mark(value) for value in publication.slices}
-    found = [told_by(unquote(path)) for path in files.column("path").to_pylist()]
+    found = [(file, told_by(file.path)) for file in table.files]
     ours = [
-        told is not None and told.job == own.job and (told.mark in marks or None in publication.slices)
-        for told in found
+        (file, told)
+        for file, told in found
+        if told is not None and told.job == own.job and (told.mark in marks or None in publication.slices)
     ]
-    result = files.filter(pa.array(ours, pa.bool_()))
-    epochs = [told.epoch for told, is_ours in zip(found, ours, strict=True) if told and is_ours]
-    newest = max([*epochs, table.transaction_version(publication.app_id) or 0])
-    rows = sum(pc.fill_null(result.column("num_records"), 0).to_pylist())
-    if newest <= own.epoch and rows < own.rows and _foreign(found, files, publication):
+    newest = max([*(told.epoch for _, told in ours), table.epoch(publication.app_id) or 0])
+    rows = sum(file.rows or 0 for file, _ in ours)
+    if newest <= own.epoch and rows < own.rows and _foreign(found, publication):
         raise ConflictError(
             f"{publication.dataset.name}: of the {own.rows:,} rows that {own.job} had written for these intervals, "
             f"{own.rows - rows:,} are in files that another writer made of them (OPTIMIZE, DELETE, UPDATE), and cannot "
             "be told from others.",
             hint="Restore the table to the version before that, or delete the files' slice, and run it again.",
         )
-    return result
+    return [file for file, _ in ours]
 
 
-def _foreign(found: Sequence[Told | None], files: pa.Table, publication: Publication) -> bool:
+def _foreign(found: Sequence[tuple[LiveFile, Told | None]], publication: Publication) -> bool:
     """Whether files that Penstock did not write lie where the rows of this run would."""
-    slices, dataset = publication.slices, publication.dataset
-    values = [stage.slice_text(value) for value in delta.partition_values(files, dataset)]
-    anywhere = dataset.slice is None or None in slices
-    return any(told is None and (anywhere or value in slices) for told, value in zip(found, values, strict=True))
+    anywhere = publication.dataset.slice is None or None in publication.slices
+    return any(told is None and (anywhere or file.slice in publication.slices) for file, told in found)
 
 
-def _rows_taken(remove: pa.Table, publication: Publication, swap: Swap) -> dict[str | None, int]:
+def _rows_taken(remove: Sequence[LiveFile], publication: Publication, swap: Swap) -> dict[str | None, int]:
     """The rows that readers no longer see, by slice; those that a merge only moved to another file are none of them."""
-    dataset = publication.dataset
-    if dataset.slice is None and publication.own is not None:
-        by_mark = {slice_mark(value): value for value in publication.slices}
-        told = [told_by(unquote(path)) for path in remove.column("path").to_pylist()]
-        values = [by_mark.get(each.mark) if each else None for each in told]
-        total = _summed(values, remove)
-    else:
-        total = _rows_by_slice(remove, dataset)
-    for file in swap.files:
-        total[file.slice] = total.get(file.slice, 0) - file.rows
+    total = Counter[str | None]()
+    by_mark = {slice_mark(value): value for value in publication.slices}
+    for file in remove:
+        value = file.slice
+        if publication.dataset.slice is None and publication.own is not None:
+            told = told_by(file.path)
+            value = by_mark.get(told.mark) if told else None
+        total[value] += file.rows or 0
+    for moved in swap.files:
+        total[moved.slice] -= moved.rows
     return {value: rows for value, rows in total.items() if rows}
-
-
-def _rows_by_slice(files: pa.Table, dataset: Dataset) -> dict[str | None, int]:
-    return _summed([stage.slice_text(value) for value in delta.partition_values(files, dataset)], files)
-
-
-def _summed(values: Sequence[str | None], files: pa.Table) -> dict[str | None, int]:
-    total: dict[str | None, int] = {}
-    for value, rows in zip(values, pc.fill_null(files.column("num_records"), 0).to_pylist(), strict=True):
-        total[value] = total.get(value, 0) + rows
-    return total
 
 
 def fence(dataset: Dataset, epoch: int) -> None:
@@ -265,14 +250,12 @@ def fence(dataset: Dataset, epoch: int) -> None:
     """
     for turn in range(_TRIES):
         with _plain_errors(dataset):
-            table = delta.open_table(dataset.location)
+            table = tables.open_table(dataset)
             if table is None:
                 return
             try:
-                delta.commit(
-                    table, dataset, (), None, app_id="penstock/fence", epoch=epoch, user_metadata="penstock fence"
-                )
-            except delta.VersionMovedError:
+                table.commit((), (), app_id="penstock/fence", epoch=epoch, user_metadata="penstock fence")
+            except VersionMovedError:
                 _pause(turn)
                 continue
             return
@@ -281,18 +264,23 @@ def fence(dataset: Dataset, epoch: int) -> None:
 
 def rows_now(dataset: Dataset, slices: Collection[str | None]) -> dict[str | None, int]:
     """The rows that the table holds now in each of the given slices that it has."""
-    table = delta.open_table(dataset.location)
-    return {} if table is None else _rows_by_slice(delta.files_to_replace(table, dataset, slices), dataset)
+    table = tables.open_table(dataset)
+    found = Counter[str | None]()
+    for file in of_slices(table, slices) if table else ():
+        found[file.slice] += file.rows or 0
+    return dict(found)
 
 
 def clear(root: str, folder: str) -> None:
     """Remove what a dead attempt staged below a table's folder."""
     # The folder above stays: another attempt may be about to make its own in it.
-    shutil.rmtree(os.path.join(root, folder), ignore_errors=True)
+    objects.remove_folder(f"{root}/{folder}")
 
 
 def clear_drafts(root: str) -> None:
     """Remove the drafts of commits whose writers died between writing them and giving them their names."""
+    if objects.is_s3(root):
+        return  # a put that is cut off leaves nothing
     now = time.time()
     for draft in Path(root, "_delta_log").glob("*#*"):
         with suppress(OSError):
@@ -305,7 +293,8 @@ def clear_drafts(root: str) -> None:
 def _plain_errors(dataset: Dataset) -> Iterator[None]:
     """delta-rs gives the number of a system's error in its text only, where nobody looks for it."""
     try:
-        yield
+        with objects.plain_errors(dataset.location):
+            yield
     except OSError as error:
         found = re.search(r"\(os error (\d+)\)", str(error)) if error.errno is None else None
         if found is None:

@@ -13,9 +13,11 @@ from penstock.interval import Interval
 from penstock.job import LookBack, Span
 from penstock.lazy import F
 from penstock.storage import compressed
-from penstock.storage.formats import csv, delta, json, parquet, text
+from penstock.storage.formats import csv, json, parquet, text
+from penstock.storage.formats.table import LiveFile, check_input
 from penstock.storage.rows import BROKEN_TYPE, PATH, ROW, SLICE, hold_to_contract
 from penstock.storage.snapshot import RawSnapshot, Snapshot, SourceFile, TableSnapshot, take
+from penstock.storage.stage import slice_value
 from penstock.storage.types import ddl
 from penstock.storage.uri import as_glob, as_uris
 
@@ -64,7 +66,7 @@ def _check_table(
     if snapshot.schema is None:
         return {}, []
     try:
-        notes = delta.check_input(snapshot.dataset, snapshot.schema)
+        notes = check_input(snapshot.dataset, snapshot.schema)
     except PenstockError as error:
         return dict.fromkeys(intervals, error), []
     return {}, [f"{snapshot.dataset.name}: {note}" for note in notes]
@@ -120,11 +122,11 @@ def _with_origin(
 
 
 def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> DataFrame:
-    """The rows of a Delta table at the version of the snapshot, cut to the slices that the intervals read."""
+    """The rows of a table at the version of the snapshot, cut to the slices that the intervals read."""
     dataset = snapshot.dataset
-    if snapshot.version is None:
+    if snapshot.table is None:
         return empty(spark, dataset)
-    frame = spark.read.format("delta").option("versionAsOf", snapshot.version).load(dataset.location)
+    frame = snapshot.table.frame(spark, _files_of(snapshot, intervals, span)).drop("_metadata")
     there = set(frame.columns)
     frame = frame.select(
         *[F.col(f"`{c.name}`") if c.name in there else F.lit(None).cast(c.type).alias(c.name) for c in dataset.columns]
@@ -144,6 +146,25 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
         part = (column >= low) & (column < high)
         condition = part if condition is None else condition | part
     return frame if condition is None else frame.where(condition)
+
+
+def _files_of(snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> list[LiveFile] | None:
+    """The files that can hold rows of what is read; None where the format prunes by itself."""
+    table, dataset = snapshot.table, snapshot.dataset
+    if table is None or table.apart:
+        return None
+    if dataset.slice is None or span == "all" or snapshot.unit == "all":
+        return list(table.files)
+    back = span if isinstance(span, LookBack) else None
+    first = min(back.start(i) if back else i.start for i in intervals) if span != "to_date" else None
+    last = max(interval.end for interval in intervals)
+    chosen = []
+    for file in table.files:
+        if file.slice is not None:
+            held = Interval.of(dataset.slice.unit, slice_value(file.slice), snapshot.tz)
+            if held.start < last and (first is None or held.end > first):
+                chosen.append(file)
+    return chosen
 
 
 def _stretches(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

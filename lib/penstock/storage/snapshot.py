@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,9 +15,10 @@ from penstock.config import Dataset
 from penstock.errors import ConfigurationError
 from penstock.interval import Interval, Unit, matcher, of_path
 from penstock.job import LookBack, Span
-from penstock.storage.formats import delta
+from penstock.storage.formats import tables
+from penstock.storage.formats.table import Table
 from penstock.storage.listing import SourceFile, list_files, means_pattern
-from penstock.storage.stage import slice_text
+from penstock.storage.stage import slice_text, slice_value
 
 __all__ = ["Portion", "RawSnapshot", "Snapshot", "SourceFile", "TableSnapshot", "slice_texts", "take"]
 
@@ -165,18 +165,19 @@ class RawSnapshot(_Parts):
 
 
 class TableSnapshot(_Parts):
-    """The data files of a Delta table at one version, by slice.
+    """The data files of a table at one version, by slice.
 
     Attributes:
         version: Of the table; None where there is none.
         schema: Its columns.
+        table: The table itself, at that version.
     """
 
     def __init__(self, dataset: Dataset, unit: Unit, tz: str) -> None:
         self.dataset = dataset
-        table = delta.open_table(dataset.location)
-        self.version: int | None = None if table is None else table.version()
-        self.schema: pa.Schema | None = None if table is None else pa.schema(table.schema().to_arrow())
+        self.table = table = tables.open_table(dataset)
+        self.version: int | None = None if table is None else table.version
+        self.schema: pa.Schema | None = None if table is None else table.schema
         super().__init__([] if table is None else _slices_of(table, dataset, tz), unit, tz)
 
 
@@ -209,13 +210,11 @@ def _as_unit(interval: Interval, unit: Unit, tz: str) -> Interval | None:
     return wide if wide.contains(interval) else None
 
 
-def _slices_of(table: delta.DeltaTable, dataset: Dataset, tz: str) -> list[tuple[Interval | None, Portion]]:
+def _slices_of(table: Table, dataset: Dataset, tz: str) -> list[tuple[Interval | None, Portion]]:
     """Each slice of the table; a table without slices is one, and so are rows whose slice value is null."""
-    files = delta.data_files(table)
-    columns = [files.column(name).to_pylist() for name in ("path", "size_bytes", "num_records")]
-    grouped: dict[Any, list[tuple[str, int, int | None]]] = {}
-    for value, *file in zip(delta.partition_values(files, dataset), *columns, strict=True):
-        grouped.setdefault(value, []).append(tuple(file))
+    grouped: dict[str | None, list[tuple[str, int, int | None]]] = {}
+    for file in table.files:
+        grouped.setdefault(file.slice, []).append((file.path, file.bytes, file.rows))
     result: list[tuple[Interval | None, Portion]] = []
     for value, members in grouped.items():
         digest = hashlib.sha256("\n".join(f"{name}\0{size}" for name, size, _ in sorted(members)).encode())
@@ -227,7 +226,8 @@ def _slices_of(table: delta.DeltaTable, dataset: Dataset, tz: str) -> list[tuple
             None if None in rows else sum(n for n in rows if n is not None),
         )
         dated = dataset.slice is not None and value is not None
-        result.append((Interval.of(dataset.slice.unit, value, tz) if dated and dataset.slice else None, portion))
+        of = Interval.of(dataset.slice.unit, slice_value(value), tz) if dated and dataset.slice and value else None
+        result.append((of, portion))
     return result
 
 
@@ -245,7 +245,7 @@ def take(dataset: Dataset, unit: Unit, tz: str, asked: Sequence[Interval] = ()) 
         PermissionDeniedError: A folder cannot be listed.
         ConfigurationError: Files without dates, and more than one interval asked for.
     """
-    if dataset.format == "delta":
+    if tables.is_table(dataset):
         return TableSnapshot(dataset, unit, tz)
     files = list_files(dataset.location)
     if means_pattern(dataset.location):

@@ -12,13 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from penstock.storage import objects
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.names import file_name
 from penstock.storage.statistics import file_statistics
@@ -91,7 +92,7 @@ class StagePlan:
 
 @dataclass
 class _OpenFile:
-    path: str
+    sink: pa.NativeFile
     relative: str
     writer: pq.ParquetWriter
     rows: int = 0
@@ -149,33 +150,38 @@ class SliceWriter:
         target.writer.write_table(table, row_group_size=max(table.num_rows, 1))
         target.rows += table.num_rows
         target.nan_columns.update(_columns_with_nan(table))
-        if os.path.getsize(target.path) >= self.file_bytes:
+        if target.sink.tell() >= self.file_bytes:
             self._finish(slice_value)
         elif len(self._open) > _OPEN_FILES:
             self._finish(next(iter(self._open)))
 
     def _begin(self, slice_value: str | None, schema: pa.Schema) -> _OpenFile:
         relative = f"{self.folder}/{file_name(slice_value)}"
-        path = os.path.join(self.root, relative)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        path = f"{self.root}/{relative}"
+        if not objects.is_s3(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        system, inside = objects.filesystem(path)
+        sink = system.open_output_stream(inside)
         metadata: list[pq.FileMetaData] = []
         writer = pq.ParquetWriter(
-            path, schema, compression="snappy", coerce_timestamps="us", metadata_collector=metadata
+            sink, schema, compression="snappy", coerce_timestamps="us", metadata_collector=metadata
         )
-        return _OpenFile(path, relative, writer, metadata=metadata)
+        return _OpenFile(sink, relative, writer, metadata=metadata)
 
     def _finish(self, slice_value: str | None) -> None:
         target = self._open.pop(slice_value, None)
         if target is None:
             return
         target.writer.close()
+        size = target.sink.tell()
+        target.sink.close()
         self.done.append(
             {
                 "kind": self.kind,
                 "path": target.relative,
                 "slice": slice_value,
                 "rows": target.rows,
-                "bytes": os.path.getsize(target.path),
+                "bytes": size,
                 "stats": json.dumps(file_statistics(target.metadata[0], target.nan_columns)),
             }
         )
@@ -195,6 +201,15 @@ def slice_text(value: Any) -> str | None:
     if isinstance(value, datetime):
         return value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)
+
+
+def slice_value(text: str) -> date | datetime:
+    """The slice value that a text of `slice_text` stands for.
+
+    >>> slice_value("2010-12-01"), slice_value("2010-12-01T05:00:00.000000Z").hour
+    (datetime.date(2010, 12, 1), 5)
+    """
+    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
 
 
 def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
@@ -274,8 +289,9 @@ def _count(counts: Counter[tuple[Any, ...]], value: str | None, part: pa.RecordB
 
 def remove(root: str, paths: Sequence[str]) -> None:
     """Remove staged files that have served their purpose, and the folder that held them."""
-    for path in paths:
-        os.unlink(os.path.join(root, path))
+    objects.remove([f"{root}/{path}" for path in paths])
+    if objects.is_s3(root):
+        return
     for folder in {os.path.dirname(os.path.join(root, path)) for path in paths}:
         if not os.listdir(folder):
             os.rmdir(folder)

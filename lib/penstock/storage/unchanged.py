@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config import Dataset
 from penstock.lazy import F
-from penstock.storage import read
-from penstock.storage.formats import delta
-from penstock.storage.formats.delta import StagedFile
+from penstock.storage import publish, read
+from penstock.storage.formats import tables
+from penstock.storage.formats.table import StagedFile
 from penstock.storage.stage import slice_text
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ _OWN = "_slice_text"
 
 def live_files(dataset: Dataset, slices: Collection[str | None]) -> frozenset[str]:
     """The paths of the files that the table has of the given slices now."""
-    table = delta.open_table(dataset.location)
-    if table is None:
-        return frozenset()
-    return frozenset(delta.files_to_replace(table, dataset, slices).column("path").to_pylist())
+    table = tables.open_table(dataset)
+    return frozenset(file.path for file in publish.of_slices(table, slices)) if table else frozenset()
 
 
 def unchanged(
@@ -38,13 +36,11 @@ def unchanged(
         files: What was staged, of any slices.
         slices: The slices in question.
     """
-    table = delta.open_table(dataset.location)
+    table = tables.open_table(dataset)
+    live = publish.of_slices(table, slices) if table else []
     now, new = Counter[str | None](), Counter[str | None]()
-    if table is not None:
-        live = delta.files_to_replace(table, dataset, slices)
-        values = [slice_text(value) for value in delta.partition_values(live, dataset)]
-        for value, rows in zip(values, live.column("num_records").to_pylist(), strict=True):
-            now[value] += rows or 0
+    for there in live:
+        now[there.slice] += there.rows or 0
     for file in files:
         new[file.slice] += file.rows
     same = {value for value in slices if now[value] == new[value]}
@@ -53,9 +49,9 @@ def unchanged(
         return same
     kind = "timestamp" if dataset.slice.unit == "hour" else "date"
     chosen = [F.lit(value).cast(kind) for value in sorted(map(str, alike))]
-    frame = spark.read.format("delta").option("versionAsOf", table.version()).load(dataset.location)
-    there = frame.where(F.col(dataset.slice.column).isin(chosen))
-    held = _hashes(there.withColumn(_OWN, F.col(dataset.slice.column)), dataset)
+    frame = table.frame(spark, live).drop("_metadata")
+    kept = frame.where(F.col(dataset.slice.column).isin(chosen))
+    held = _hashes(kept.withColumn(_OWN, F.col(dataset.slice.column)), dataset)
     owners = {f"{dataset.location}/{file.path}": (file.slice,) for file in files if file.slice in alike}
     rows = read.staged(spark, owners, f"{_OWN} string")
     brought = _hashes(rows.withColumn(_OWN, F.col(_OWN).cast(kind)), dataset)

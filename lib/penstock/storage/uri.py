@@ -31,12 +31,12 @@ def as_uris(path: str) -> tuple[str, ...]:
 
 
 def of_uri(uri: str) -> str:
-    """The local path that a URI names.
+    """The path that a URI names: a local one, or an S3 location.
 
     >>> of_uri("file:///in/a%20b%25.csv")
     '/in/a b%.csv'
     """
-    return unquote(re.sub(r"^file:(?://)?(?=/)", "", uri))
+    return unquote(re.sub(r"^s3[an]://", "s3://", re.sub(r"^file:(?://)?(?=/)", "", uri)))
 
 
 def _is_blank(char: str) -> bool:

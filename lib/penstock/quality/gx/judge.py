@@ -13,6 +13,7 @@ from penstock.interval import Interval
 from penstock.quality.gx import results, suites
 from penstock.quality.rules.rule import Rule, rules_of
 from penstock.storage import read
+from penstock.storage.formats import tables
 from penstock.storage.snapshot import TableSnapshot, take
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def prepare(config: Config, name: str, *, engine: str, interval: Interval | None
         from penstock.quality.gx.engine import require
 
         require()
-    if interval is not None and (dataset.format != "delta" or dataset.slice is None):
+    if interval is not None and (not tables.is_table(dataset) or dataset.slice is None):
         raise UsageError(
             f"{name} is not a sliced table, so no interval can be cut out of it.", hint="Leave --interval out."
         )
-    if dataset.format == "delta":
+    if tables.is_table(dataset):
         found = take(dataset, "all", config.settings.timezone, (Interval.all(),))
         if isinstance(found, TableSnapshot) and found.version is None:
             raise InputMissingError(f"Nothing is published of {name}.", hint="Run the job that writes it.")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from penstock.config import Dataset
 from penstock.errors import MalformedInputError, PermissionDeniedError, SchemaError
 from penstock.lazy import F
+from penstock.storage import objects
 from penstock.storage.rows import CORRUPT, PATH, POSITION
 from penstock.storage.types import arrow_schema, ddl
 from penstock.storage.uri import as_glob
@@ -30,7 +30,7 @@ def check_footer(file: SourceFile, dataset: Dataset) -> list[str]:
     """
     where = f"{dataset.name}: {file.path}"
     try:
-        found = pq.read_schema(file.path)
+        found = objects.parquet_file(file.path).schema_arrow
     except PermissionError as error:
         raise PermissionDeniedError(
             f"{where} cannot be read: {error.strerror}.", hint="Give this user the right to read it."
@@ -62,7 +62,7 @@ def check_footer(file: SourceFile, dataset: Dataset) -> list[str]:
 
 def rows_told(file: SourceFile) -> int:
     """The rows that a file's footer tells of."""
-    return int(pq.read_metadata(file.path).num_rows)
+    return int(objects.parquet_file(file.path).metadata.num_rows)
 
 
 def _fits(found: pa.DataType, declared: pa.DataType) -> bool:

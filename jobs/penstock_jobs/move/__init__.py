@@ -1,0 +1,1 @@
+"""Jobs that move data between datasets that their parameters name."""
