@@ -234,7 +234,7 @@ def client(service: str) -> Any:
         from botocore.config import Config
     except ImportError:
         raise ConfigurationError(
-            "A location on S3 needs boto3, which is not installed.", hint="pip install 'penstock[s3]'"
+            "A location on S3 needs boto3, which is not installed.", hint="pip install 'penstock[aws]'"
         ) from None
     config = Config(
         retries={"mode": "standard", "max_attempts": TRIES},
