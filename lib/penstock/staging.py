@@ -25,6 +25,7 @@ from penstock.storage.arrow import mapped
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
+from penstock.storage.rejected import Rejected
 from penstock.storage.rows import ROW, SLICE
 from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
@@ -177,10 +178,17 @@ def stage_output(
     if apart and dataset.slice is None and given is None:
         # `check_outputs` has made sure that there is one.
         candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
-    plan = _plan(dataset, place[name]["folder"], beside, apart=apart, suite=suite)
+    run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
+    # Slices that a run writes beside its own are of its last interval.
+    run_ids.setdefault(None, run_id(spec, todo[-1], attempt.epoch))
+    paths = tuple(file.path for file in given.files) if given else ()
+    known = None
+    if not (paths and quarantine.is_looked_up(source)):
+        known = Rejected(paths, run_ids, spec.job.name, spec.code_version)
+    plan = _plan(dataset, place[name]["folder"], beside, apart=apart, suite=suite, rejected=known)
     result = [row.asDict() for row in mapped(candidates, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     files = _files(result, "data")
-    found = _files(result, "quarantine")
+    rejected = _files(result, "quarantine")
     counts = _counts(result)
     reasons = _reasons(result)
     promises.check_slices(spec, name, files, todo)
@@ -193,25 +201,40 @@ def stage_output(
         promises.check_sums(spec, read_rows, moments, counts)
         if source is not None and source.format == "parquet":
             promises.check_footers(spec, given.files, counts)
-    rejected: tuple[StagedFile, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
-    if found:
+    if rejected:
         assert beside is not None
-        rejected = _quarantine(spark, spec, attempt, found, given, source, beside, todo)
+        if given is not None and source is not None and known is None:
+            rejected = _looked_up(spark, spec, place[name]["folder"], rejected, given.files, source, beside, run_ids)
         redactor = Redactor(dataset, source or dataset)
         examples = quarantine.examples([f"{beside.location}/{file.path}" for file in rejected], redactor)
     measures = _measures(result)
-    again: Found = {}
-    if suite and suite.extra and files:
-        from penstock.quality.rules import extra
+    more = _more(spark, spec, dataset, suite, files, measures, inputs) if suite else {}
+    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, more)
 
+
+def _more(
+    spark: SparkSession,
+    spec: Spec,
+    dataset: Dataset,
+    suite: Suite,
+    files: Sequence[StagedFile],
+    measures: Mapping[str | None, Measures],
+    inputs: Mapping[str, InputFrame],
+) -> Found:
+    """What rules want to know beside running numbers: of the rows that were written, and of inputs."""
+    from penstock.quality.rules import extra
+
+    found, left = suite.told_apart(measures)
+    if left and files:
         by_path = {f"{dataset.location}/{file.path}": file.slice for file in files}
-        again = extra.of_files(spark, by_path, dataset, suite.extra)
-    for metric in suite.of_inputs if suite else ():
+        for value, numbers in extra.of_files(spark, by_path, dataset, left).items():
+            found.setdefault(value, {}).update(numbers)
+    for metric in suite.of_inputs:
         frame = inputs[metric.detail[0]].frame
         for value, total in _sums(frame, spec.inputs[metric.detail[0]], metric.detail[1]).items():
-            again.setdefault(value, {})[metric] = total
-    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, again)
+            found.setdefault(value, {})[metric] = total
+    return found
 
 
 def _sums(frame: DataFrame, source: Dataset, expression: str) -> dict[str | None, Any]:
@@ -277,9 +300,14 @@ def matched(
 
 
 def _plan(
-    dataset: Dataset, folder: str, beside: Dataset | None, *, apart: bool, suite: Suite | None = None
+    dataset: Dataset,
+    folder: str,
+    beside: Dataset | None,
+    *,
+    apart: bool,
+    suite: Suite | None = None,
+    rejected: Rejected | None = None,
 ) -> StagePlan:
-    on_rows = suite.on_rows if suite else None
     sliced = dataset.slice.column if dataset.slice else None
     left_out = sliced if dataset.format == "delta" else None
     return StagePlan(
@@ -289,10 +317,8 @@ def _plan(
         columns=tuple(name for name in dataset.column_names if name != left_out),
         file_bytes=dataset.target_file_mb * 1024 * 1024,
         by_slice=sliced is not None or apart,
-        masks=tuple(on_rows.mask_names) if on_rows else (),
-        rules=len(on_rows.rules) if on_rows else 0,
-        measured=suite.running if suite else (),
-        counted=suite is not None,
+        rejected=rejected,
+        wanted=suite.wanted if suite else None,
     )
 
 
@@ -329,38 +355,34 @@ def _measures(result: Sequence[Mapping[str, Any]]) -> dict[str | None, Measures]
     return measures
 
 
-def _quarantine(
+def _looked_up(
     spark: SparkSession,
     spec: Spec,
-    attempt: Attempt,
+    folder: str,
     found: Sequence[StagedFile],
-    given: InputFrame | None,
-    source: Dataset | None,
+    files: Sequence[SourceFile],
+    source: Dataset,
     beside: Dataset,
-    todo: Sequence[Interval],
+    run_ids: Mapping[str | None, str],
 ) -> tuple[StagedFile, ...]:
     """The rejected rows with line and text, staged as the quarantine's files."""
-    run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
-    # Slices that a run writes beside its own are of its last interval.
-    run_ids.setdefault(None, run_id(spec, todo[-1], attempt.epoch))
     frame = quarantine.located(
         spark,
         {f"{beside.location}/{file.path}": file.slice for file in found},
-        given.files if given else (),
+        files,
         source,
         beside,
         run_ids=run_ids,
         job=spec.job.name,
         code_version=spec.code_version,
     )
-    folder = f"{places(spec, attempt)[next(iter(spec.job.outputs))]['folder']}"
     plan = _plan(beside, folder, None, apart=True)
     result = [row.asDict() for row in mapped(frame, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
-    files = _files(result, "data")
-    staged_rows, found_rows = sum(f.rows for f in files), sum(f.rows for f in found)
+    staged = _files(result, "data")
+    staged_rows, found_rows = sum(f.rows for f in staged), sum(f.rows for f in found)
     if staged_rows != found_rows:
         raise AccountingError(
             f"{spec.job.name}: {found_rows:,} rows were rejected and {staged_rows:,} reached the quarantine."
         )
     stage.remove(beside.location, [file.path for file in found])
-    return files
+    return staged

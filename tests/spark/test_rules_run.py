@@ -10,6 +10,7 @@ import pytest
 from deltalake import DeltaTable
 
 from penstock.errors import ConfigurationError
+from penstock.quality.rules import extra
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -263,7 +264,7 @@ def test_more_rules_are_no_more_jobs(shop: Callable[..., Shop], spark: SparkSess
     its.give(f"{DAY}.csv", *[(DAY, n, "mug", n) for n in range(20)])
     one_each = [
         "a0: {expect_column_values_to_be_between: {column: price, min_value: 0}}",
-        "b0: {expect_column_values_to_be_unique: {column: id}}",
+        "b0: {expect_column_values_to_be_unique: {column: id, row_condition: id <> 0}}",
         "c0: {expect_column_median_to_be_between: {column: price, min_value: 0}}",
         "d0: {expect_column_distinct_values_to_be_in_set: {column: item, value_set: [mug]}}",
     ]
@@ -298,3 +299,28 @@ def test_a_wrong_rule_is_refused_before_spark(shop: Callable[..., Shop], rules: 
         its.run(DAY)
     assert said in f"{caught.value}"
     assert "shop.yaml:2" in str(caught.value)
+
+
+@pytest.mark.parametrize(("order", "jobs"), [("grow", 0), ("fall", 1)])
+def test_what_the_writer_tells_apart_is_not_read_again(
+    shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch, order: str, jobs: int
+) -> None:
+    read_again: list[Any] = []
+    again = extra.of_files
+    monkeypatch.setattr(extra, "of_files", lambda *given: read_again.append(given[-1]) or again(*given))
+    its = shop(
+        rules="""
+        single: {expect_column_values_to_be_unique: {column: id}}
+        items: {expect_column_distinct_values_to_equal_set: {column: item, value_set: [mug, cup]}}
+        kinds: {expect_column_unique_value_count_to_be_between: {column: item, min_value: 2, max_value: 2}}
+        """
+    )
+    numbers = range(2500) if order == "grow" else range(2500, 0, -1)
+    its.give(f"{DAY}.csv", *[(DAY, n, "mug" if n % 2 else "cup", 1) for n in numbers])
+    document = its.must(DAY)
+    assert all(rule["success"] for rule in told(document).values())
+    assert len(read_again) == jobs
+    its.give(f"{DAY}.csv", *[(DAY, n, "mug", 1) for n in (*numbers, 7)])
+    found = told(its.must(DAY))
+    assert {name: rule["success"] for name, rule in found.items()} == dict.fromkeys(found, False)
+    assert (found["single"]["element_count"], found["single"]["unexpected_count"]) == (2501, 2)

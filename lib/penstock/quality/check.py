@@ -17,7 +17,7 @@ from penstock.quality.rules.base import Metric
 from penstock.quality.rules.judge import Result, Suite, of_interval
 from penstock.quality.rules.rule import Rule
 from penstock.storage.arrow import mapped
-from penstock.storage.measure import Measures, Verdicts
+from penstock.storage.measure import Measures, Verdicts, Wanted
 from penstock.storage.rows import SLICE
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def checked(
         SLICE, F.lit(None).cast("string")
     )
     measures = _measures(frame, suite, lookup)
-    found = extra.measured(frame, suite.extra, suite.types) if suite.extra and measures.rows else {}
+    found, left = suite.told_apart({None: measures})
+    if left and measures.rows:
+        for value, numbers in extra.measured(frame, left, suite.types).items():
+            found.setdefault(value, {}).update(numbers)
 
     def told(_: str | None, metric: Metric) -> Any:
         assert interval is not None
@@ -88,29 +91,22 @@ def _not_here(rule: Rule, dataset: Dataset, interval: Interval | None) -> str:
 
 
 def _measures(frame: DataFrame, suite: Suite, lookup: Lookup) -> Measures:
-    names: tuple[tuple[str, str, str], ...] = ()
-    number = 0
+    wanted = suite.wanted
     if suite.on_rows:
         frame = suite.on_rows.marked(frame, F.lit(True), lookup)
-        names, number = tuple(suite.on_rows.mask_names), len(suite.on_rows.rules)
-    wanted = [*(name for three in names for name in three), *suite.running]
+    masks = [name for three in wanted.masks for name in three]
+    names = dict.fromkeys([*masks, *wanted.measured, *wanted.told_apart])
     # A batch without columns would not say how many rows it has.
-    counted = frame.select(F.lit(1).alias("_one"), *[f"`{name}`" for name in wanted])
-    count = partial(_count, names=names, rules=number, measured=suite.running)
-    total = Measures(Verdicts.none(number))
+    counted = frame.select(F.lit(1).alias("_one"), *[f"`{name}`" for name in names])
+    count = partial(_count, wanted=wanted)
+    total = Measures(Verdicts.none(wanted.rules))
     for row in mapped(counted, count, _RESULT).collect():
         total.merge(Measures.from_json(row["measures"]))
     return total
 
 
-def _count(
-    batches: Iterable[pa.RecordBatch],
-    *,
-    names: tuple[tuple[str, str, str], ...],
-    rules: int,
-    measured: tuple[str, ...],
-) -> Iterator[pa.RecordBatch]:
-    here = Measures(Verdicts.none(rules))
+def _count(batches: Iterable[pa.RecordBatch], *, wanted: Wanted) -> Iterator[pa.RecordBatch]:
+    here = Measures(Verdicts.none(wanted.rules))
     for batch in batches:
-        here.add(batch, batch, names, measured)
+        here.add(batch, batch, wanted)
     yield pa.RecordBatch.from_pydict({"measures": [here.to_json()]})

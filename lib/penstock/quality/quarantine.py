@@ -20,14 +20,13 @@ from penstock.quality.redact import Redactor
 from penstock.storage import lines, objects, read, stage
 from penstock.storage.formats import csv, json, tables, text
 from penstock.storage.records import Form
+from penstock.storage.rejected import RAW_LENGTH
 from penstock.storage.rows import BROKEN_TYPE
 from penstock.storage.snapshot import SourceFile
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# Longer rows are kept whole in the source file; the quarantine keeps their beginning.
-RAW_LENGTH = 1_000_000
 _EXAMPLE_LENGTH = 500
 # Where the page's examples are looked for; rows are fetched so many at a time, for one may have a megabyte.
 _MOST_FILES, _MOST_LOOKED_AT, _AT_ONCE = 20, 10_000, 256
@@ -69,11 +68,16 @@ def _options(dataset: Dataset) -> dict[str, Any]:
     return {"options": dataset.options.model_copy(update={"table": f"{name}_quarantine" if name else None})}
 
 
+def is_looked_up(source: Dataset | None) -> bool:
+    """Whether line and text of an input's rows are looked up in its files; else their position is known already."""
+    return source is not None and _form(source) is not None
+
+
 def located(
     spark: SparkSession,
     found: Mapping[str, str | None],
     files: Sequence[SourceFile],
-    source: Dataset | None,
+    source: Dataset,
     quarantine: Dataset,
     *,
     run_ids: Mapping[str | None, str],
@@ -85,8 +89,8 @@ def located(
     Args:
         spark: The session.
         found: The Parquet files that the gate's pass wrote of rejected rows, with the slice of each.
-        files: The input's files by index; empty where the input is a table.
-        source: The input; None where the rows stand for no input's.
+        files: The input's files by index.
+        source: The input, of a format whose rows are looked up.
         quarantine: As of `dataset_of`.
         run_ids: By slice; None is all of time.
         job: The job's name.
@@ -94,15 +98,13 @@ def located(
     """
     owners = {path: (value, run_ids.get(value, run_ids.get(None))) for path, value in found.items()}
     rejected = read.staged(spark, owners, "_value string, run_id string")
-    if files and source is not None:
-        affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
-        places = [(index, file.path) for index, file in affected.items()]
-        sources = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
-        rejected = rejected.join(F.broadcast(sources), stage.FILE, "left")
-        form = _form(source)
-        rejected = _with_text(spark, rejected, affected, form) if form else _with_position(rejected)
-    else:
-        rejected = _with_position(rejected.withColumn("source_file", F.lit(None).cast("string")))
+    form = _form(source)
+    assert form is not None
+    affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
+    places = [(index, file.path) for index, file in affected.items()]
+    sources = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
+    rejected = rejected.join(F.broadcast(sources), stage.FILE, "left")
+    rejected = _with_text(spark, rejected, affected, form)
     value = F.to_timestamp("_value") if quarantine.slice and quarantine.slice.unit == "hour" else F.to_date("_value")
     own = {
         "source_file": F.col("source_file"),
@@ -194,11 +196,6 @@ def _with_text(spark: SparkSession, rejected: DataFrame, affected: Mapping[int, 
     held = held.withColumn("_nth", F.row_number().over(Window.partitionBy(*_PLACE).orderBy("line")))
     rejected = rejected.withColumn("_nth", F.row_number().over(Window.partitionBy(*_PLACE).orderBy(stage.RAW)))
     return rejected.join(held, [*_PLACE, "_nth"], "left")
-
-
-def _with_position(rejected: DataFrame) -> DataFrame:
-    """As `_with_text`, for rows whose hash is their position and that have no text but their values."""
-    return rejected.withColumns({"line": F.col(stage.HASH), "_text": F.lit(None).cast("string")})
 
 
 def _form(source: Dataset) -> Form | None:

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.storage.values import Values
+
 _KINDS: Mapping[str, Callable[[str], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -152,34 +154,41 @@ class Running:
         return cls(nonnull, _value(least), _value(most), _value(total), mean, squares)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be counted of rows.
+
+    Attributes:
+        masks: The names of the columns of verdicts, in threes (see `Verdicts.add`).
+        rules: How many verdicts a row has.
+        measured: The columns of accepted rows whose running numbers are wanted.
+        told_apart: Those whose different values are.
+    """
+
+    masks: tuple[tuple[str, str, str], ...] = ()
+    rules: int = 0
+    measured: tuple[str, ...] = ()
+    told_apart: tuple[str, ...] = ()
+
+
 @dataclass
 class Measures:
     """All that is counted of one slice."""
 
     verdicts: Verdicts
     columns: dict[str, Running] = field(default_factory=dict)
+    values: dict[str, Values] = field(default_factory=dict)
     rows: int = 0
 
-    def add(
-        self,
-        judged: pa.RecordBatch,
-        kept: pa.RecordBatch,
-        masks: Sequence[tuple[str, str, str]],
-        measured: Sequence[str],
-    ) -> None:
-        """Some more rows.
-
-        Args:
-            judged: All of them, with their verdicts.
-            kept: Those that are accepted.
-            masks: The names of the columns of verdicts, in threes (see `Verdicts.add`).
-            measured: The columns of accepted rows whose running numbers are wanted.
-        """
-        if masks:
-            self.verdicts.add([tuple(judged.column(name) for name in names) for names in masks])
+    def add(self, judged: pa.RecordBatch, kept: pa.RecordBatch, wanted: Wanted) -> None:
+        """Some more rows: all of them, with their verdicts, and those that are accepted."""
+        if wanted.masks:
+            self.verdicts.add([tuple(judged.column(name) for name in names) for names in wanted.masks])
         self.rows += kept.num_rows
-        for name in measured:
+        for name in wanted.measured:
             self.columns.setdefault(name, Running()).add(kept.column(name))
+        for name in wanted.told_apart:
+            self.values.setdefault(name, Values()).add(kept.column(name))
 
     def merge(self, other: Measures) -> None:
         """And those of another part of the slice."""
@@ -187,18 +196,22 @@ class Measures:
         self.rows += other.rows
         for name, running in other.columns.items():
             self.columns.setdefault(name, Running()).merge(running)
+        for name, values in other.values.items():
+            self.values.setdefault(name, Values()).merge(values)
 
     def to_json(self) -> str:
         """For the way to the driver."""
         columns = {name: running.to_json() for name, running in self.columns.items()}
-        return json.dumps([self.verdicts.to_json(), columns, self.rows])
+        values = {name: found.to_plain() for name, found in self.values.items()}
+        return json.dumps([self.verdicts.to_json(), columns, values, self.rows])
 
     @classmethod
     def from_json(cls, text: str) -> Measures:
         """As `to_json` wrote it."""
-        verdicts, columns, rows = json.loads(text)
+        verdicts, columns, values, rows = json.loads(text)
         running = {name: Running.from_json(value) for name, value in columns.items()}
-        return cls(Verdicts.from_json(verdicts), running, rows)
+        told = {name: Values.of_plain(plain) for name, plain in values.items()}
+        return cls(Verdicts.from_json(verdicts), running, told, rows)
 
 
 def _bounds(values: pa.Array) -> tuple[Any, Any]:

@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from penstock.storage import objects
-from penstock.storage.measure import Measures, Verdicts
+from penstock.storage.measure import Measures, Verdicts, Wanted
 from penstock.storage.names import file_name
+from penstock.storage.rejected import Rejected
 from penstock.storage.statistics import file_statistics
 
 ACCEPTED, QUARANTINED, DROPPED, DUPLICATE = range(4)
@@ -72,10 +73,9 @@ class StagePlan:
         columns: The columns of the output's files, in order (the slice column is not in the files).
         file_bytes: The size at which a file is closed and the next begun.
         by_slice: A file holds rows of one slice only.
-        masks: The columns of verdicts, in threes (see `measure.Verdicts`).
-        rules: How many verdicts a row has.
-        measured: The columns of accepted rows whose running numbers are wanted.
-        counted: Rules want to know what came, by slice.
+        rejected: What the quarantine tells of rejected rows beside what is wrong with them; None: they are written as
+            the gate found them, to be looked up in their files.
+        wanted: What rules want to know of what came, by slice; None: there are none.
     """
 
     root: str
@@ -84,10 +84,8 @@ class StagePlan:
     columns: tuple[str, ...]
     file_bytes: int
     by_slice: bool
-    masks: tuple[tuple[str, str, str], ...] = ()
-    rules: int = 0
-    measured: tuple[str, ...] = ()
-    counted: bool = False
+    rejected: Rejected | None = None
+    wanted: Wanted | None = None
 
 
 @dataclass
@@ -217,7 +215,8 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         accepted = SliceWriter("data", plan.root, plan.folder, plan.file_bytes)
-        rejected = SliceWriter("quarantine", plan.quarantine_root or plan.root, f"{plan.folder}/found", plan.file_bytes)
+        beside = plan.folder if plan.rejected else f"{plan.folder}/found"
+        rejected = SliceWriter("quarantine", plan.quarantine_root or plan.root, beside, plan.file_bytes)
         counts: Counter[tuple[Any, ...]] = Counter()
         reasons: Counter[tuple[str | None, str]] = Counter()
         measures: dict[str | None, Measures] = {}
@@ -231,15 +230,15 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
                 all_good = pc.all(good).as_py()
                 kept = part if all_good else part.filter(good)
                 place = value if plan.by_slice else None
-                if plan.counted:
-                    here = measures.setdefault(place, Measures(Verdicts.none(plan.rules)))
-                    here.add(part, kept, plan.masks, plan.measured)
+                if plan.wanted is not None:
+                    here = measures.setdefault(place, Measures(Verdicts.none(plan.wanted.rules)))
+                    here.add(part, kept, plan.wanted)
                 if kept.num_rows:
                     accepted.add(place, kept.select(list(plan.columns)))
                 if not all_good and plan.quarantine_root is not None:
                     bad = part.filter(pc.equal(disposition, QUARANTINED))
                     if bad.num_rows:
-                        rejected.add(value, bad.select([FILE, HASH, RAW, ERRORS]))
+                        rejected.add(value, _rejected(plan, bad, value))
                         rules = pc.struct_field(pc.list_flatten(bad.column(ERRORS)), "rule")
                         for entry in pc.value_counts(rules).to_pylist():
                             reasons[(value, entry["values"])] += entry["counts"]
@@ -249,11 +248,18 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
             for (value, file, disposition, reason), n in counts.items()
         ]
         rows += [{"kind": "reason", "slice": value, "reason": rule, "rows": n} for (value, rule), n in reasons.items()]
-        rows += [{"kind": "measures", "slice": v, "stats": found.to_json()} for v, found in measures.items()]
+        rows += [{"kind": "measures", "slice": v, "stats": here.to_json()} for v, here in measures.items()]
         if rows:
             yield pa.RecordBatch.from_pylist(rows, schema=_RESULT)
 
     return write
+
+
+def _rejected(plan: StagePlan, bad: pa.RecordBatch, value: str | None) -> pa.RecordBatch:
+    if plan.rejected is None:
+        return bad.select([FILE, HASH, RAW, ERRORS])
+    file, position, raw, reasons = (bad.column(name) for name in (FILE, HASH, RAW, ERRORS))
+    return plan.rejected.kept(file, position, raw, reasons, value)
 
 
 def _by_slice(batch: pa.RecordBatch) -> Iterator[tuple[str | None, pa.RecordBatch]]:

@@ -14,9 +14,10 @@ from penstock.quality.rules.extra import Found
 from penstock.quality.rules.records import CompoundUnique
 from penstock.quality.rules.rows import RowRules, row_rules
 from penstock.quality.rules.rule import Rule
-from penstock.storage.measure import Measures, Running, Verdicts
+from penstock.storage.measure import Measures, Running, Verdicts, Wanted
 from penstock.storage.rows import REDACTED
 from penstock.storage.types import spark_name
+from penstock.storage.values import COUNTED, GROWING
 
 # Numbers that are not about the rows: told by whoever runs the job.
 OF_INTERVAL = frozenset({"interval_end", "interval_parts"})
@@ -80,8 +81,42 @@ class Suite:
 
     @cached_property
     def extra(self) -> tuple[Metric, ...]:
-        """The numbers that need the aggregation after the write."""
+        """The numbers that need the aggregation after the write, but for those that `told_apart` finds without it."""
         return tuple(metric for metric in self.metrics if not metric.is_running and metric.name not in OUTSIDE)
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """What the writer counts."""
+        on_rows = self.on_rows
+        return Wanted(
+            masks=tuple(on_rows.mask_names) if on_rows else (),
+            rules=len(on_rows.rules) if on_rows else 0,
+            measured=self.running,
+            told_apart=tuple(dict.fromkeys(metric.columns[0] for metric in self.extra if self._may_be_told(metric))),
+        )
+
+    def _may_be_told(self, metric: Metric) -> bool:
+        """Whether the writer may find the number, if the values are as it hopes."""
+        if metric.where is not None or len(metric.columns) != 1:
+            return False
+        kinds = {"distinct": (*COUNTED, *GROWING), "repeated": (*COUNTED, *GROWING), "counts": COUNTED}
+        return self.types[metric.columns[0]] in kinds.get(metric.name, ())
+
+    def told_apart(self, measures: Mapping[str | None, Measures]) -> tuple[Found, tuple[Metric, ...]]:
+        """The numbers about different values that the writer found, by slice; and what it leaves to the aggregation."""
+        found: Found = {}
+        left = []
+        for metric in self.extra:
+            told: dict[str | None, Any] = {None: None}
+            if self._may_be_told(metric):
+                column = metric.columns[0]
+                told = {v: here.values[column].number(metric.name) for v, here in measures.items() if here.rows}
+            if any(number is None for number in told.values()):
+                left.append(metric)
+                continue
+            for value, number in told.items():
+                found.setdefault(value, {})[metric] = number
+        return found, tuple(left)
 
     @cached_property
     def outside(self) -> tuple[Metric, ...]:
