@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import reduce
+from typing import TYPE_CHECKING, TypeAlias
 
 from penstock.config import Dataset
 from penstock.errors import ConfigurationError, SchemaError, did_you_mean
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from penstock.quality.rules.rows import Lookup, RowRules
 
+
+# Whether there is something, and what; what there is need not be null where there is nothing.
+Findings: TypeAlias = "tuple[SparkColumn, SparkColumn]"
 
 # What a null where none may be is called among the reasons.
 NOT_NULL = "not_null"
@@ -67,9 +71,9 @@ def candidates(
     if not preserving:
         own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
         frame, found = _judged(frame, own, F.lit(True), rules, lookup)
-        errors = _together(_first_of(_contract(dataset)), found)
+        bad, errors = _together(_any_of(_contract(dataset)), found)
         nothing = F.lit(None).cast("string")
-        return _with_marks(frame, columns, own, errors, nothing, F.lit(None), None, from_text, rules)
+        return _with_marks(frame, columns, own, bad, errors, nothing, F.lit(None), None, from_text, rules)
     if ROW not in frame.columns or SLICE not in frame.columns:
         lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
         raise SchemaError(
@@ -90,14 +94,14 @@ def candidates(
     duplicate = F.col(DUPLICATE) if DUPLICATE in frame.columns else F.lit(False)
     whole = raw.isNull() & broken.isNull() & dropped.isNull() & ~F.coalesce(duplicate.cast("boolean"), F.lit(False))
     frame, found = _judged(frame, slice_value, whole, rules, lookup)
-    promised = _together(_first_of(checks), found)
+    bad, promised = _together(_any_of(checks), found)
     errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, promised))
-    return _with_marks(frame, columns, slice_value, errors, dropped, duplicate, F.col(ROW), from_text, rules)
+    return _with_marks(frame, columns, slice_value, bad, errors, dropped, duplicate, F.col(ROW), from_text, rules)
 
 
 def _judged(
     frame: DataFrame, slice_value: SparkColumn, whole: SparkColumn, rules: RowRules | None, lookup: Lookup
-) -> tuple[DataFrame, SparkColumn | None]:
+) -> tuple[DataFrame, Findings | None]:
     """The frame with the rules' bits, and what rows are rejected for by them."""
     if rules is None:
         return frame, None
@@ -106,11 +110,15 @@ def _judged(
     return rules.marked(frame, whole, lookup), rules.findings()
 
 
-def _together(one: SparkColumn, other: SparkColumn | None) -> SparkColumn:
-    """The findings of both, null where there are none."""
-    if other is None:
-        return one
-    return F.when(one.isNull(), other).when(other.isNull(), one).otherwise(F.concat(one, other))
+def _together(one: Findings | None, other: Findings | None) -> Findings:
+    """The findings of both; null where there are none."""
+    nothing = F.lit(None).cast(BROKEN_TYPE)
+    if one is None or other is None:
+        bad, what = one or other or (F.lit(False), nothing)
+        return bad, F.when(bad, what)
+    of_one, of_other = (F.when(bad, what) for bad, what in (one, other))
+    both = F.when(of_one.isNull(), of_other).when(of_other.isNull(), of_one).otherwise(F.concat(of_one, of_other))
+    return F.coalesce(one[0], F.lit(False)) | F.coalesce(other[0], F.lit(False)), both
 
 
 def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
@@ -124,22 +132,19 @@ def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
     return checks
 
 
-def _first_of(checks: list[tuple[SparkColumn, SparkColumn]]) -> SparkColumn:
-    """All findings of a row as an array, or null where there is none (the common case, decided without an array)."""
-    nothing = F.lit(None).cast(BROKEN_TYPE)
+def _any_of(checks: list[tuple[SparkColumn, SparkColumn]]) -> Findings | None:
+    """Whether a row breaks one of the checks, and all that it breaks; None: there are none."""
     if not checks:
-        return nothing
-    any_broken = checks[0][0]
-    for broken, _ in checks[1:]:
-        any_broken = any_broken | broken
+        return None
     found = F.filter(F.array(*[F.when(broken, what) for broken, what in checks]), lambda x: x.isNotNull())
-    return F.when(any_broken, found.cast(BROKEN_TYPE)).otherwise(nothing)
+    return reduce(lambda one, other: one | other, [broken for broken, _ in checks]), found.cast(BROKEN_TYPE)
 
 
 def _with_marks(
     frame: DataFrame,
     columns: list[SparkColumn],
     slice_value: SparkColumn,
+    bad: SparkColumn,
     errors: SparkColumn,
     dropped: SparkColumn,
     duplicate: SparkColumn,
@@ -153,12 +158,13 @@ def _with_marks(
     disposition = (
         F.when(unreadable, stage.QUARANTINED)
         .when(dropped.isNotNull(), stage.DROPPED)
-        .when(errors.isNotNull(), stage.QUARANTINED)
+        # Not by the findings, which would be put together twice.
+        .when(bad, stage.QUARANTINED)
         .when(F.coalesce(duplicate.cast("boolean"), F.lit(False)), stage.DUPLICATE)
         .otherwise(stage.ACCEPTED)
         .cast("int")
     )
-    bad = F.col(stage.DISPOSITION) == stage.QUARANTINED
+    rejected = F.col(stage.DISPOSITION) == stage.QUARANTINED
     marked = frame.select(
         *columns,
         slice_value.alias(stage.SLICE),
@@ -174,10 +180,10 @@ def _with_marks(
     return marked.withColumns(
         {
             stage.REASON: F.when(F.col(stage.DISPOSITION) == stage.DROPPED, F.col(stage.REASON)),
-            stage.HASH: F.when(bad, F.col(stage.HASH)),
+            stage.HASH: F.when(rejected, F.col(stage.HASH)),
             # The text of a row that could be parsed is looked up in its file, which this stands in for.
-            stage.RAW: F.when(bad, F.coalesce(F.col(stage.RAW), F.to_json(F.struct(*columns)))),
-            stage.ERRORS: F.when(bad, F.col(stage.ERRORS)),
+            stage.RAW: F.when(rejected, F.coalesce(F.col(stage.RAW), F.to_json(F.struct(*columns)))),
+            stage.ERRORS: F.when(rejected, F.col(stage.ERRORS)),
         }
     )
 

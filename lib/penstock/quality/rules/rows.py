@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from penstock.config import Dataset
@@ -51,9 +52,8 @@ class RowRules:
                 masks[name] = F.when(judged, _bits(which))
         return frame.withColumns(masks)
 
-    def findings(self) -> Column:
-        """What rows that a `reject` rule found are rejected for; null where there is nothing (decided on the bits)."""
-        nothing = F.lit(None).cast(BROKEN_TYPE)
+    def findings(self) -> tuple[Column, Column] | None:
+        """Whether a `reject` rule found something (by the bits), and what; None: there is no such rule."""
         found = []
         wanted = []
         for number, (failed, _, _) in enumerate(self.mask_names):
@@ -66,12 +66,9 @@ class RowRules:
                 is_set = F.col(failed).bitwiseAND(F.lit(1 << bit)) != 0
                 found.append(F.when(is_set, self._finding(part[bit])))
         if not found:
-            return nothing
-        any_wanted = wanted[0]
-        for each in wanted[1:]:
-            any_wanted = any_wanted | each
+            return None
         findings = F.filter(F.array(*found), lambda x: x.isNotNull())
-        return F.when(any_wanted, findings.cast(BROKEN_TYPE)).otherwise(nothing)
+        return reduce(lambda one, other: one | other, wanted), findings.cast(BROKEN_TYPE)
 
     def _finding(self, rule: Rule) -> Column:
         expectation = _row_expectation(rule)
@@ -98,15 +95,15 @@ def _verdict(expectation: RowExpectation, types: Mapping[str, str]) -> tuple[Col
     out = ~F.coalesce(F.expr(f"({expectation.row_condition})"), no) if expectation.row_condition else no
     nothing = expectation.passed_over()
     passed = no if nothing is None else F.coalesce(nothing, no)
-    failed = F.coalesce(~expectation.expected(types), no)
+    # What is null is not false: it counts as met.
+    failed = expectation.expected(types).eqNullSafe(no)
     return failed & ~passed & ~out, passed & ~out, out
 
 
 def _bits(verdicts: Sequence[Column]) -> Column:
-    total = F.lit(0).cast("bigint")
-    for bit, verdict in enumerate(verdicts):
-        total = total + F.when(verdict, F.lit(1 << bit).cast("bigint")).otherwise(F.lit(0).cast("bigint"))
-    return total
+    # Operators without branches: of 62 rules the code that Spark makes stays small enough to be compiled well.
+    bits = [F.shiftleft(verdict.cast("bigint"), bit) for bit, verdict in enumerate(verdicts)]
+    return reduce(lambda one, other: one.bitwiseOR(other), bits)
 
 
 def _looked_up(frame: DataFrame, expectation: ExistsIn, lookup: Lookup) -> DataFrame:
