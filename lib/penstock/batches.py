@@ -17,6 +17,7 @@ from penstock.report.store import Store
 from penstock.runner import run
 from penstock.session import get_session
 from penstock.spec import Spec, look
+from penstock.tally import MOST_FILES
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -135,6 +136,7 @@ def _not_begun(spec: Spec, error: Exception, started: datetime) -> Document:
         "inputs": {},
         "outputs": {},
         "accounting": {},
+        "by_file": {},
         "quality": {},
         "failure": failure,
         "page": None,
@@ -180,6 +182,7 @@ def _together(batches: Sequence[Document], store: Store) -> Document:
         "inputs": _summed(batches, "inputs", ("rows", "files", "bytes")),
         "outputs": _summed(batches, "outputs", ("rows", "replaced_rows", "files", "bytes")),
         "accounting": _accounts(batches),
+        "by_file": _files(batches),
         "quality": _quality(batches),
         "failure": next((batch["failure"] for batch in batches if batch["failure"]), None),
         "notes": list(dict.fromkeys(note for batch in batches for note in batch["notes"])),
@@ -231,6 +234,16 @@ def _accounts(batches: Sequence[Document]) -> Document:
 def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
     sums: Document = {key: one[key] + other[key] for key in one if key != "dropped"}
     return {**sums, "dropped": dict(Counter(one["dropped"]) + Counter(other["dropped"]))}
+
+
+def _files(batches: Sequence[Document]) -> Document:
+    result: dict[str, Document] = {}
+    for batch in batches:
+        for name, about in batch["by_file"].items():
+            before = result.get(name, {"files": 0, "listed": []})
+            listed = sorted([*before["listed"], *about["listed"]], key=lambda one: one["accepted"] - one["read"])
+            result[name] = {"files": before["files"] + about["files"], "listed": listed[:MOST_FILES]}
+    return result
 
 
 def _quality(batches: Sequence[Document]) -> Document:

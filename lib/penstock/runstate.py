@@ -25,7 +25,7 @@ from penstock.spec import Spec, View
 from penstock.staging import Staged
 from penstock.storage.publish import Published
 from penstock.storage.stage import slice_text
-from penstock.tally import Tallies, Tally, added, tallied
+from penstock.tally import Tallies, Tally, added, by_file, tallied
 from penstock.verdicts import Verdicts, document, summed
 
 Document = dict[str, Any]
@@ -152,6 +152,7 @@ def batch_document(this: RunState, state: str, failure: Document | None = None) 
         "inputs": _inputs(this, facts, todo),
         "outputs": {name: _output(this, name, facts.tallies[name].whole) for name in spec.job.outputs},
         "accounting": {name: facts.tallies[name].whole.account() for name in _accounted(this)},
+        "by_file": {name: by_file(this.staged[name]) for name in _accounted(this) if this.staged[name].origins},
         "quality": {
             **_quality(this, {name: facts.tallies[name].whole for name in this.staged}, with_examples=True),
             **(_rules_of_batch(this) if this.verdicts else {}),

@@ -64,6 +64,7 @@ class Staged:
         examples: A few rejected rows.
         measures: What was counted on the way for rules, by slice.
         found: What the aggregation after the write found for rules, by slice.
+        origins: The paths of that input's files, by index; empty where it is a table.
         merge: `merge`: what the rows take the place of, and how to find it again when the table has moved.
         untouched: The slices beside the run's own that stay as they are, since nothing in them changed.
     """
@@ -78,6 +79,7 @@ class Staged:
     examples: tuple[dict[str, Any], ...]
     measures: Mapping[str | None, Measures] = field(default_factory=dict)
     found: Found = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
     merge: tuple[Swap, Callable[[], Swap]] | None = None
     untouched: frozenset[str | None] = frozenset()
 
@@ -210,7 +212,7 @@ def stage_output(
         examples = quarantine.examples([f"{beside.location}/{file.path}" for file in rejected], redactor)
     measures = _measures(result)
     more = _more(spark, spec, dataset, suite, files, measures, inputs) if suite else {}
-    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, more)
+    return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, more, paths)
 
 
 def _more(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from penstock.staging import Staged
 from penstock.storage import stage
 from penstock.storage.publish import Published
+
+# The rows of so many input files are told apart in a run's record: first of those that lost most.
+MOST_FILES = 300
 
 
 @dataclass
@@ -37,6 +42,24 @@ class Tally:
             "dropped": dict(self.dropped),
             "duplicates": self.fates[stage.DUPLICATE],
         }
+
+
+def by_file(staged: Staged) -> dict[str, Any]:
+    """Where the rows of each input file went, as `report.record.FilesDoc` has it."""
+    tallies = defaultdict[int, Tally](Tally)
+    for (_, file, fate, reason), n in staged.counts.items():
+        if file is not None:
+            tallies[file].fates[fate] += n
+            if fate == stage.DROPPED:
+                tallies[file].dropped[reason or ""] += n
+
+    def lost(file: int) -> tuple[int, int]:
+        found = tallies.get(file) or Tally()
+        return found.read - found.fates[stage.ACCEPTED], -file
+
+    first = heapq.nlargest(MOST_FILES, range(len(staged.origins)), key=lost)
+    listed = [{"file": staged.origins[file], **(tallies.get(file) or Tally()).account()} for file in first]
+    return {"files": len(staged.origins), "listed": listed}
 
 
 @dataclass(frozen=True)

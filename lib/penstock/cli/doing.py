@@ -47,7 +47,7 @@ def run(
     elif first:
         output.print_json(document)
     else:
-        extra = {key: document[key] for key in ("batch_id", "steps", "notes")}
+        extra = {key: document[key] for key in ("batch_id", "steps", "notes", "by_file")}
         output.print_json({**document["runs"][0], **extra})
     raise typer.Exit(output.exit_code(document["state"]))
 

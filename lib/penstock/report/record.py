@@ -50,6 +50,19 @@ class AccountingDoc(TypedDict):
     duplicates: int
 
 
+class FileDoc(AccountingDoc):
+    """Where the rows of one input file went."""
+
+    file: str
+
+
+class FilesDoc(TypedDict):
+    """Where the rows of each input file went; `listed` are at most so many of them, first those that lost most."""
+
+    files: int
+    listed: list[FileDoc]
+
+
 class BrokenRuleDoc(TypedDict):
     """One rule that one row broke."""
 
@@ -230,6 +243,7 @@ BatchDoc = TypedDict(
         "inputs": dict[str, InputDoc],
         "outputs": dict[str, OutputDoc],
         "accounting": dict[str, AccountingDoc],
+        "by_file": dict[str, FilesDoc],
         "quality": QualityDoc,
         "pictures": list[PictureDoc],
         "failure": FailureDoc | None,

@@ -48,6 +48,7 @@ def batch_view(doc: Mapping[str, Any], charts: Sequence[str | None] = ()) -> dic
         "facts": _facts(doc, number),
         "failure": failure_view(doc.get("failure") or only.get("failure"), _refused(runs)),
         "flows": _flows(doc),
+        "files": [_files(name, about) for name, about in (doc.get("by_file") or {}).items()],
         "states": [{"state": name, "count": count(rows)} for name, rows in _states(doc, runs).items()],
         "calendar": calendar([_cell(run) for run in runs]) if number > 1 else [],
         "outputs": [_output(name, out) for name, out in (doc.get("outputs") or {}).items()],
@@ -66,6 +67,17 @@ def batch_view(doc: Mapping[str, Any], charts: Sequence[str | None] = ()) -> dic
         "params": _params(doc.get("params") or first.get("params") or {}),
         "identity": _identity(doc, only, first),
     }
+
+
+def _files(output: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the rows of each input file went; of the files that lost nothing a few may be left out."""
+    rows = []
+    for one in about["listed"]:
+        numbers = {name: one[name] for name in ("read", "accepted", "quarantined", "duplicates")}
+        numbers["dropped"] = sum(one["dropped"].values())
+        rows.append({"file": visible(one["file"], 500), **{name: count(n) for name, n in numbers.items()}})
+    shown = {"shown": count(len(rows)), "all": count(about["files"]), "hidden": about["files"] - len(rows)}
+    return {"output": output, "rows": rows, **shown}
 
 
 def span(first: str, last: str) -> str:
