@@ -239,7 +239,7 @@ def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> Document:
 def _files(batches: Sequence[Document]) -> Document:
     result: dict[str, Document] = {}
     for batch in batches:
-        for name, about in batch["by_file"].items():
+        for name, about in batch.get("by_file", {}).items():
             before = result.get(name, {"files": 0, "listed": []})
             listed = sorted([*before["listed"], *about["listed"]], key=lambda one: one["accepted"] - one["read"])
             result[name] = {"files": before["files"] + about["files"], "listed": listed[:MOST_FILES]}
