@@ -1,0 +1,253 @@
+"""A trained model as arrays: applied with numpy wherever it is wanted, and kept as bytes that hold data and no code."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.errors import ConfigurationError
+
+Real = NDArray[np.float64]
+Kind = Literal["trees", "linear", "bayes", "perceptron", "clusters"]
+Task = Literal["classification", "regression", "clustering"]
+
+FORMAT = 1
+_ROWS_AT_ONCE = 2_048
+
+
+@dataclass(frozen=True)
+class Model:
+    """What was learned.
+
+    Attributes:
+        kind: Of its arithmetic.
+        task: What its numbers mean: a probability, a value, the number of a cluster.
+        names: The vector's columns, in order.
+        arrays: By name; which ones depends on the kind.
+        link: What makes a probability of the sum: `logistic`, `boosted` (the logistic of twice the sum), `share` (the
+            sum is one), `softmax`, or `none`.
+    """
+
+    kind: Kind
+    task: Task
+    names: tuple[str, ...]
+    arrays: Mapping[str, NDArray[Any]] = field(repr=False)
+    link: str = "none"
+
+    def predict(self, matrix: Real) -> Real:
+        """One number for each row: the probability of the positive class, the value, or the number of the cluster.
+
+        Args:
+            matrix: Rows by `names`, without NaN.
+        """
+        if self.kind == "clusters":
+            return np.asarray(self._distances(matrix).argmin(axis=1), float)
+        if self.kind == "perceptron":
+            return self._layers(matrix)
+        if self.kind == "bayes":
+            return self._bayes(matrix)
+        return self._linked(self._sums(matrix)[0])
+
+    def explain(self, matrix: Real) -> tuple[Real, Real]:
+        """Predictions, and what each column added to the sum behind them: rows by `names`.
+
+        Of a linear model a column adds its coefficient times its distance from the training mean; of trees, the
+        changes of the value along each row's path that the column decided (Saabas 2014). With what the model says
+        without knowing anything (`base`), they make up the sum.
+
+        Raises:
+            ConfigurationError: The model is neither linear nor of trees.
+        """
+        if self.kind not in {"trees", "linear"}:
+            raise ConfigurationError(
+                f"A model of the kind {self.kind} gives no reasons for its scores.",
+                hint="Score without reasons, or train trees or a linear model.",
+            )
+        total, added = self._sums(matrix, reasons=True)
+        assert added is not None
+        return self._linked(total), added
+
+    @property
+    def base(self) -> float:
+        """The sum behind a prediction of which nothing is known."""
+        return float(self.arrays["base"][0])
+
+    def _linked(self, total: Real) -> Real:
+        if self.link in {"none", "share"}:
+            return total
+        return _logistic(2 * total if self.link == "boosted" else total)
+
+    def _sums(self, matrix: Real, *, reasons: bool = False) -> tuple[Real, Real | None]:
+        if self.kind == "linear":
+            away = (matrix - self.arrays["mean"]) * self.arrays["coefficient"]
+            return self.base + away.sum(axis=1), away if reasons else None
+        total = np.empty(len(matrix))
+        added = np.zeros(matrix.shape) if reasons else None
+        for start in range(0, len(matrix), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            leaves = self._leaves(matrix[part])
+            total[part] = self.arrays["value"][leaves].sum(axis=0)
+            if added is not None:
+                for tree in leaves:
+                    added[part] += self.arrays["added"][self.arrays["leaf"][tree]]
+        return total, added
+
+    def _leaves(self, matrix: Real) -> NDArray[np.int64]:
+        """The leaf of each row in each tree: trees by rows."""
+        feature, threshold, child = (self.arrays[name] for name in ("feature", "threshold", "child"))
+        roots, columns = self.arrays["root"], matrix.shape[1]
+        values = np.ascontiguousarray(matrix).ravel()
+        node = np.repeat(roots.astype(np.int64), len(matrix))
+        offset = np.tile(np.arange(len(matrix)) * columns, len(roots))
+        going = np.arange(len(node))
+        at, of = node, offset
+        while len(going):
+            at = child[2 * at + (values[of + feature[at]] > threshold[at])]
+            inner = feature[at] >= 0
+            done = ~inner
+            node[going[done]] = at[done]
+            going, at, of = going[inner], at[inner], of[inner]
+        return node.reshape(len(roots), len(matrix))
+
+    def _distances(self, matrix: Real) -> Real:
+        centre = self.arrays["centre"]
+        scaled = (matrix - self.arrays["mean"]) / self.arrays["scale"]
+        return np.asarray((scaled**2).sum(1)[:, None] - 2 * scaled @ centre.T + (centre**2).sum(1)[None, :])
+
+    def _bayes(self, matrix: Real) -> Real:
+        """The posterior of the second class under independent normal distributions."""
+        prior, mean, variance = (self.arrays[name] for name in ("prior", "mean", "variance"))
+        logs = [
+            prior[k]
+            - 0.5 * (np.log(2 * np.pi * variance[k]).sum() + ((matrix - mean[k]) ** 2 / variance[k]).sum(axis=1))
+            for k in range(len(prior))
+        ]
+        return _logistic(logs[1] - logs[0])
+
+    def _layers(self, matrix: Real) -> Real:
+        """Sigmoid layers and a softmax of two, on scaled columns."""
+        held = (matrix - self.arrays["mean"]) / self.arrays["scale"]
+        sizes, weights, at = self.arrays["sizes"], self.arrays["weights"], 0
+        for n, (rows, columns) in enumerate(pairwise(sizes)):
+            # As MLlib lays them out: a matrix by columns of outputs, then the biases.
+            matrix_of = weights[at : at + rows * columns].reshape(rows, columns)
+            at += rows * columns
+            held = held @ matrix_of + weights[at : at + columns]
+            at += columns
+            if n < len(sizes) - 2:
+                held = _logistic(held)
+        return _logistic(held[:, 1] - held[:, 0])
+
+    def to_bytes(self) -> bytes:
+        """The same model gives the same bytes: a zip of a JSON header and arrays."""
+        header = {"format": FORMAT, **{key: getattr(self, key) for key in ("kind", "task", "names", "link")}}
+        files = {"model.json": json.dumps(header, sort_keys=True).encode()}
+        for name, array in sorted(self.arrays.items()):
+            held = io.BytesIO()
+            np.lib.format.write_array(held, np.ascontiguousarray(array), allow_pickle=False)
+            files[f"{name}.npy"] = held.getvalue()
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, content in files.items():
+                packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        return target.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Model:
+        """A model from what `to_bytes` gave; nothing in it is ever run.
+
+        Raises:
+            ConfigurationError: It is no model, or one of a later version of Penstock.
+        """
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as packed:
+                header = json.loads(packed.read("model.json"))
+                arrays = {
+                    name.removesuffix(".npy"): np.lib.format.read_array(
+                        io.BytesIO(packed.read(name)), allow_pickle=False
+                    )
+                    for name in packed.namelist()
+                    if name.endswith(".npy")
+                }
+        except (zipfile.BadZipFile, KeyError, ValueError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"This is no model of Penstock's: {error}.") from error
+        if header.pop("format") != FORMAT:
+            raise ConfigurationError("The model was made by another version of Penstock.", hint="Train it anew.")
+        return cls(**{**header, "names": tuple(header["names"])}, arrays=arrays)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree, its nodes in any order in which the root is first.
+
+    Attributes:
+        feature: The column that a node looks at; -1 at a leaf.
+        threshold: Values up to it go left.
+        left: The node on the left.
+        right: The node on the right.
+        value: What the tree says at each node.
+    """
+
+    feature: NDArray[np.int64]
+    threshold: Real
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    value: Real
+
+
+def of_trees(trees: list[Tree], names: tuple[str, ...], task: Task, link: str) -> Model:
+    """The model whose sum is that of the trees' values at the leaves."""
+    starts = np.concatenate([[0], np.cumsum([len(tree.feature) for tree in trees])])
+    feature = np.concatenate([tree.feature for tree in trees]).astype(np.int32)
+    children = [
+        np.stack([tree.left + at, tree.right + at], axis=1) for tree, at in zip(trees, starts[:-1], strict=True)
+    ]
+    child = np.concatenate(children)
+    value = np.concatenate([tree.value for tree in trees])
+    inner = feature >= 0
+    added = np.zeros((len(feature), len(names)))
+    # Parents come before their children in the order of depth; a level at a time is enough.
+    level = starts[:-1][inner[starts[:-1]]]
+    while len(level):
+        for side in (0, 1):
+            below = child[level, side]
+            added[below] = added[level]
+            added[below, feature[level]] += value[below] - value[level]
+        below = child[level].ravel()
+        level = below[inner[below]]
+    leaf = np.full(len(feature), -1, np.int32)
+    leaf[~inner] = np.arange((~inner).sum())
+    child[~inner] = 0
+    # A tree that is a leaf only has nothing to go down; it stays where it is.
+    alone = starts[:-1][~inner[starts[:-1]]]
+    child[alone] = alone[:, None]
+    return Model(
+        kind="trees",
+        task=task,
+        names=names,
+        link=link,
+        arrays={
+            "feature": feature,
+            "threshold": np.concatenate([tree.threshold for tree in trees]),
+            "child": child.ravel().astype(np.int32),
+            "value": value,
+            "root": starts[:-1].astype(np.int32),
+            "leaf": leaf,
+            "added": added[~inner].astype(np.float32),
+            "base": np.array([value[starts[:-1]].sum()]),
+        },
+    )
+
+
+def _logistic(total: Real) -> Real:
+    """1 / (1 + exp(-x)), also where exp overflows."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-total)))
