@@ -68,6 +68,7 @@ class Input:
         before: With the span `interval`: how many slices before the interval's own are read beside them.
         after: As `before`, behind them. What is read so does not make a run stale: a job that needs it replaces, by
             the window of its output, what a run over those slices would change.
+        tracked: A change of it makes the intervals stale that read it. Not so for a job that reads what it wrote.
     """
 
     dataset: str
@@ -75,6 +76,7 @@ class Input:
     optional: bool = False
     before: Reach = 0
     after: Reach = 0
+    tracked: bool = True
 
 
 @dataclass(frozen=True)

@@ -139,10 +139,11 @@ class View:
         return all(isinstance(self.snapshots[name], TableSnapshot) for name in names)
 
     def want(self, interval: Interval) -> Want:
-        """The interval with its run key and the fingerprint of all that it would read."""
+        """The interval with its run key and the fingerprint of all that it would read and that is tracked."""
         digest = hashlib.sha256()
         for name, portion in sorted(self.portions(interval).items()):
-            digest.update(f"{name}={portion.fingerprint if portion else ''}\n".encode())
+            if self.spec.job.inputs[name].tracked:
+                digest.update(f"{name}={portion.fingerprint if portion else ''}\n".encode())
         return Want(interval.label, self.spec.run_key(interval), digest.hexdigest()[:_KEY_LENGTH])
 
     def available(self) -> list[Interval]:

@@ -98,6 +98,15 @@ def test_a_changed_file_changes_its_intervals_fingerprint_alone(config: Config, 
     assert look(asked).want(DAYS[0]).fingerprint != after[0]
 
 
+def test_a_change_of_what_is_not_tracked_makes_nothing_stale(config: Config, tmp_path: Path) -> None:
+    job = registry.job("retail_lines")
+    loose = replace(job, inputs={name: replace(given, tracked=False) for name, given in job.inputs.items()})
+    before = [look(resolve(one, DAYS, config, {})).want(DAYS[0]).fingerprint for one in (job, loose)]
+    (tmp_path / "retail" / "2010-12-01.csv").write_text("InvoiceNo\n536365\n")
+    after = [look(resolve(one, DAYS, config, {})).want(DAYS[0]).fingerprint for one in (job, loose)]
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True, False]
+
+
 def test_what_was_seen_is_not_looked_at_again(config: Config, tmp_path: Path) -> None:
     asked = resolve(registry.job("retail_lines"), DAYS, config, {})
     seen = replace(asked, seen=look(asked).snapshots)
