@@ -156,6 +156,12 @@ class TestCluster:
         assert not [line for line in lines if re.match(r"(CMD|ENTRYPOINT|ENV (JAVA|SPARK)_HOME)", line)]
         assert "ARG RELEASE=emr-spark-8.1.0" in lines
 
+    def test_the_image_is_lint_clean(self, checkout: Path) -> None:
+        linter = shutil.which("hadolint")
+        if linter is None:
+            pytest.skip("hadolint is not installed")
+        run([linter, str(checkout / "Dockerfile")], checkout, dict(os.environ))
+
     def test_what_the_image_has_is_not_installed_again(self, checkout: Path) -> None:
         pins = (checkout / "requirements" / "emr.txt").read_text()
         assert "pydantic==" in pins
@@ -168,7 +174,7 @@ class TestCluster:
         assert "retail_lines" in run([sys.executable, entry, "jobs"], tmp_path, dict(os.environ)).stdout
         program = (
             "import pathlib, runpy, sys\n"
-            "runpy.run_path(sys.argv[1])['add_dependencies'](pathlib.Path('deps').absolute())\n"
+            "runpy.run_path(sys.argv[1])['add_archives'](pathlib.Path.cwd())\n"
             "import of_the_archive\n"
         )
         run([sys.executable, "-c", program, entry], tmp_path, dict(os.environ))

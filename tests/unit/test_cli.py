@@ -105,7 +105,7 @@ WRONG = {
         ["no dataset retail.row", "Did you mean retail.raw?"],
     ),
     "no such quarantine": (["quarantine", "retail.line"], ["retail.line", "Did you mean retail.lines?"]),
-    "no such environment": (["status", "--env", "emr"], ["no environment emr", "Legal: local"]),
+    "no such environment": (["status", "--env", "lokal"], ["no environment lokal", "Did you mean local?"]),
     "no such conf": (["status", "--conf", "nowhere"], ["nowhere"]),
     "job not in the nightly": (
         ["nightly", "--interval", "2010-12-01", "--job", "retail_line"],

@@ -41,13 +41,18 @@ def plan(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Say what a run would read and replace; nothing is written."""
+    """Say what a run would read and replace, or what its submission to EMR would send; nothing is written."""
     from penstock import plan as plans
     from penstock.cli import about_runs, output
     from penstock.runner import open_record
     from penstock.spec import asked_intervals, resolve
 
     config = o.load_config(env, conf, data, warehouse, inputs)
+    if config.settings.emr is not None:
+        from penstock.cli import emr
+
+        emr.plan(job, config, conf, interval, first, last, data, inputs, warehouse, sets, as_json)
+        return
     found = o.load_job(config, job, sets or [])
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)
     spec = resolve(found, asked, config, o.pairs(sets, "--set"), o.command_line())

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from penstock.cli.asking import jobs, plan, quarantine, runs, show, status
 from penstock.cli.doing import maintain, nightly, replay, run, sample
+from penstock.cli.emr import cancel, cost, local_emr, logs, package, preflight, submit, watch
 from penstock.cli.output import EXIT_INTERRUPTED
 from penstock.cli.quality import quality
 from penstock.cli.rules import rules
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 for command in (jobs, show, plan, run, nightly, status, runs, quarantine, replay, maintain, sample):
     app.command()(command)
+for on_emr in (package, preflight, submit, watch, logs, cancel, cost):
+    app.command()(on_emr)
+app.command("local-emr")(local_emr)
 for group in (quality, rules):
     app.add_typer(group)
 

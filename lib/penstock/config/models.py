@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from penstock.config.base import Model
 from penstock.config.ddl import problem_with
+from penstock.config.emr import EmrSettings
 from penstock.config.notices import NoticeSettings
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.interval import zone
@@ -64,6 +65,7 @@ class Settings(Model):
     ledger: LedgerSettings = LedgerSettings()
     spark: SparkSettings = SparkSettings()
     notices: NoticeSettings = NoticeSettings()
+    emr: EmrSettings | None = Field(default=None, description="Where runs are submitted to; none on a laptop.")
 
     @field_validator("timezone")
     @classmethod

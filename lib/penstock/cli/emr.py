@@ -1,0 +1,372 @@
+"""The commands of Amazon EMR: package, preflight, submit, watch, logs, cancel, cost, local-emr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.cli import options as o
+
+if TYPE_CHECKING:
+    from penstock.config import Config
+    from penstock.emr.package import Packaged
+    from penstock.emr.records import Submission
+    from penstock.emr.work import Resolved
+
+EmrEnv = Annotated[str, typer.Option("--env", metavar="NAME", help="emr-serverless, emr-ec2, emr-eks or one of yours.")]
+Artefact = Annotated[
+    Path | None, typer.Option("--artefact", metavar="DIR", help="Where the artefact lies; by default below .penstock.")
+]
+Own = Annotated[
+    list[str] | None,
+    typer.Option("--requirement", metavar="WHAT", help="One more requirement or wheel, as pip takes it; repeatable."),
+]
+Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="AWS's id, the run's key or a job; else the latest.")]
+OnlyJobs = Annotated[
+    list[str] | None, typer.Option("--job", metavar="JOB", help="Of the nightly, only this; repeatable.")
+]
+Prices = Annotated[Path | None, typer.Option("--prices", metavar="FILE", help="Prices in place of ours.")]
+_DEFAULT_ENV = "emr-serverless"
+
+
+def package(
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    own: Own = None,
+    artefact: Artefact = None,
+    as_json: o.Json = False,
+) -> None:
+    """Make the artefact that all flavours of EMR take: entry point, code and dependencies for EMR's platform."""
+    from penstock.cli import about_emr, output
+
+    made = _packaged(_config(env, conf), conf, own, artefact)
+    output.show({"folder": str(made.folder), **made.manifest.document()}, as_json, about_emr.print_package)
+
+
+def preflight(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Also what its submission would send.")] = None,
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    sets: o.Sets = None,
+    artefact: Annotated[
+        Path | None, typer.Option("--artefact", metavar="DIR", help="One that is there already.")
+    ] = None,
+    account: Annotated[bool, typer.Option("--account", help="Ask AWS about buckets and role as well.")] = False,
+    as_json: o.Json = False,
+) -> None:
+    """Say before anything is sent what EMR would say after minutes, and how to mend it."""
+    from penstock.cli import about_emr, output
+    from penstock.emr import manifest, preflight
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import Order, emr_settings
+
+    config = _config(env, conf, data, inputs, warehouse)
+    settings = emr_settings(config)
+    folder = artefact or _packaged(config, conf, None, None).folder
+    order = None
+    if job is not None:
+        with suppress(OSError):
+            work = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets).work
+            about = manifest.read(folder)
+            order = Order(work, settings, config.settings.release, about, 0, dict(config.settings.spark.conf))
+    findings = preflight.preflight(folder, order, Aws(settings) if account else None)
+    document = {
+        "artefact": str(folder),
+        "fine": preflight.is_fine(findings),
+        "findings": [finding.document() for finding in findings],
+    }
+    output.show(document, as_json, about_emr.print_findings)
+    raise typer.Exit(output.EXIT_OK if document["fine"] else output.EXIT_USAGE)
+
+
+def plan(
+    job: str,
+    config: Config,
+    conf: Sequence[Path] | None,
+    interval: str | None,
+    first: str | None,
+    last: str | None,
+    data: str | None,
+    inputs: Sequence[str] | None,
+    warehouse: str | None,
+    sets: Sequence[str] | None,
+    as_json: bool,
+) -> None:
+    """What `penstock plan` says of an environment of EMR."""
+    from penstock.cli import about_emr, output
+    from penstock.emr.plan import plan as plan_of
+
+    asked = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets)
+    made = _packaged(config, conf, None, None)
+    output.show(plan_of(asked.work, config, made.manifest, asked.inputs, asked.outputs), as_json, about_emr.print_plan)
+
+
+def submit(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name, or nightly.")],
+    interval: o.IntervalOption = None,
+    first: o.First = None,
+    last: o.Last = None,
+    only: OnlyJobs = None,
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    data: o.Data = None,
+    inputs: o.Inputs = None,
+    warehouse: o.Warehouse = None,
+    sets: o.Sets = None,
+    own: Own = None,
+    force: o.Force = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
+    as_json: o.Json = False,
+) -> None:
+    """Submit a run to EMR and follow it; submitted again, a run that is on its way is adopted, not doubled."""
+    from penstock.cli import about_emr, output
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+    from penstock.emr.submit import submit as submit_run
+    from penstock.report.console import progress
+
+    config = _config(env, conf, data, inputs, warehouse)
+    settings = emr_settings(config)
+    asked = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets, only, force=force)
+    with progress(output.console(stderr=True), f"submit {asked.work.name}") as shown:
+        shown.update("package")
+        made = _packaged(config, conf, own, None)
+        done = submit_run(asked.work, config, made.manifest, made.folder, force=force, progress=shown.update)
+    document = done.document()
+    if detach:
+        output.show(document, as_json, about_emr.print_submitted)
+        return
+    if not as_json:
+        about_emr.print_submitted(document)
+    _follow(Aws(settings), done.submission, as_json, extra=document)
+
+
+def watch(
+    run: Run = None,
+    every: Annotated[bool, typer.Option("--all", help="Also those that are at their end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    as_json: o.Json = False,
+) -> None:
+    """Follow a run with its log lines; without one, the states of all that are on their way."""
+    from penstock.cli import about_emr, output
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+    from penstock.emr.watch import latest, sights
+
+    aws = Aws(emr_settings(_config(env, conf)))
+    if run is not None and not once:
+        _follow(aws, _submission(aws, run), as_json)
+    if run is not None:
+        found = sights(aws, [_submission(aws, run)])
+    elif as_json or once:
+        found = sights(aws, latest(aws, all_of_them=every))
+    else:
+        about_emr.watch_all(aws, all_of_them=every)
+        return
+    output.show({"runs": [sight.document() for sight in found]}, as_json, about_emr.print_runs)
+
+
+def logs(
+    run: Run = None,
+    role: Annotated[str, typer.Option("--role", metavar="R", help="driver, executor or step.")] = "driver",
+    stream: Annotated[str | None, typer.Option("--stream", metavar="S", help="stdout or stderr; else both.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run's end.")] = False,
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    as_json: o.Json = False,
+) -> None:
+    """Print a run's logs, from where its flavour of EMR puts them."""
+    from penstock.cli import about_emr, output
+    from penstock.emr import watch as watching
+    from penstock.emr.aws import Aws, told
+    from penstock.emr.logs import ROLES, Logs
+    from penstock.emr.shape import emr_settings
+    from penstock.errors import UsageError, did_you_mean
+
+    chosen = next((known for known in ROLES if known == role), None)
+    if chosen is None:
+        raise UsageError(f"--role {role}: there is no such role.", hint=did_you_mean(role, ROLES))
+    aws = Aws(emr_settings(_config(env, conf)))
+    submission = _submission(aws, run)
+    reader = Logs(aws, submission)
+    if follow:
+        watching.follow(aws, submission, line=about_emr.print_line)
+        return
+    with told():
+        lines = [{"file": file, "line": line} for file, line in reader.new_lines(chosen, stream)]
+        if not lines:
+            reader.tail(chosen)
+    output.show({"id": submission.id, "places": reader.places(), "lines": lines}, as_json, about_emr.print_lines)
+
+
+def cancel(run: Run = None, env: EmrEnv = _DEFAULT_ENV, conf: o.Conf = None, as_json: o.Json = False) -> None:
+    """End a run; nothing that it has not published is seen by anybody."""
+    from penstock.cli import about_emr, output
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+    from penstock.emr.watch import cancelled
+
+    aws = Aws(emr_settings(_config(env, conf)))
+    output.show({"runs": [cancelled(aws, _submission(aws, run)).document()]}, as_json, about_emr.print_runs)
+
+
+def cost(
+    run: Run = None,
+    every: Annotated[bool, typer.Option("--all", help="Of all runs, with sums by job and by day.")] = False,
+    rows: Annotated[int | None, typer.Option("--rows", metavar="N", min=1, help="Rows that the run read.")] = None,
+    prices: Prices = None,
+    env: EmrEnv = _DEFAULT_ENV,
+    conf: o.Conf = None,
+    as_json: o.Json = False,
+) -> None:
+    """What runs cost, from what AWS says they used."""
+    from penstock.cli import about_emr, output
+    from penstock.emr import bill
+    from penstock.emr import cost as costs
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+    from penstock.emr.watch import latest
+
+    aws, rates = Aws(emr_settings(_config(env, conf))), costs.prices(prices)
+    chosen = latest(aws, all_of_them=True) if every else [_submission(aws, run)]
+    output.show(bill.bill(aws, chosen, rates, rows), as_json, about_emr.print_bill)
+
+
+def local_emr(
+    root: Annotated[Path, typer.Option("--state", metavar="DIR", help="Its state, working directories, logs.")] = Path(
+        ".penstock/local-emr"
+    ),
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Where it listens.")] = 4566,
+    slots: Annotated[int, typer.Option("--slots", metavar="N", min=1, help="So many runs at once; others wait.")] = 2,
+    cores: Annotated[int, typer.Option("--cores", metavar="N", min=1, help="Of each run.")] = 2,
+    memory: Annotated[int, typer.Option("--memory", metavar="GB", min=1, help="The most of a driver's heap.")] = 2,
+    pythons: Annotated[
+        list[str] | None,
+        typer.Option("--python", metavar="RELEASE=PYTHON", help="A Python with that release's PySpark; repeatable."),
+    ] = None,
+    buckets: Annotated[
+        list[str] | None, typer.Option("--bucket", metavar="NAME", help="Make this bucket; repeatable.")
+    ] = None,
+    region: Annotated[str, typer.Option("--region", metavar="R", help="Where it is.")] = "us-east-1",
+) -> None:
+    """An endpoint for EMR's three APIs on this machine (and S3, IAM … by moto) that really runs what is submitted."""
+    from penstock.cli import about_emr
+    from penstock.emr.local.stand import stand
+
+    with stand(
+        root,
+        port=port,
+        slots=slots,
+        cores=cores,
+        memory=memory,
+        pythons=o.pairs(pythons, "--python"),
+        buckets=buckets or (),
+        region=region,
+    ) as app:
+        about_emr.print_local(app)
+        with suppress(KeyboardInterrupt):
+            app.wait()
+
+
+def _config(
+    env: str,
+    conf: Sequence[Path] | None,
+    data: str | None = None,
+    inputs: Sequence[str] | None = None,
+    warehouse: str | None = None,
+) -> Config:
+    return o.load_config(env, conf, data, warehouse, inputs)
+
+
+def _packaged(config: Config, conf: Sequence[Path] | None, own: Sequence[str] | None, folder: Path | None) -> Packaged:
+    from penstock.emr.package import package as make
+    from penstock.emr.shape import emr_settings
+
+    settings = emr_settings(config)
+    release, machine = config.settings.release, settings.architecture
+    return make(
+        folder or Path(".penstock", "emr", f"{config.env}-{release}-{machine}"),
+        release=release,
+        architecture=machine,
+        full=settings.full,
+        confs=tuple(conf or ()),
+        own=tuple(own or ()),
+    )
+
+
+def _resolved(
+    job: str,
+    config: Config,
+    conf: Sequence[Path] | None,
+    interval: str | None,
+    first: str | None,
+    last: str | None,
+    data: str | None,
+    inputs: Sequence[str] | None,
+    warehouse: str | None,
+    sets: Sequence[str] | None,
+    only: Sequence[str] | None = None,
+    *,
+    force: bool = False,
+) -> Resolved:
+    from penstock.emr.work import Asked, resolved
+
+    asked = Asked(
+        job=job,
+        only=tuple(only or ()),
+        interval=interval,
+        first=first,
+        last=last,
+        data=data,
+        warehouse=warehouse,
+        inputs=o.pairs(inputs, "--input"),
+        sets=o.pairs(sets, "--set"),
+        confs=tuple(conf or ()),
+        force=force,
+        command=o.command_line(),
+    )
+    return resolved(asked, config)
+
+
+def _submission(aws: Any, run: str | None) -> Submission:
+    from penstock.emr.aws import told
+    from penstock.emr.records import Records
+
+    with told():
+        return Records(aws).find(run)
+
+
+def _follow(aws: Any, submission: Submission, as_json: bool, extra: dict[str, Any] | None = None) -> None:
+    """Wait for a run's end with its lines; Ctrl-C asks what shall become of it."""
+    from penstock.cli import about_emr, output
+    from penstock.emr import watch as watching
+
+    try:
+        sight = watching.follow(
+            aws,
+            submission,
+            line=None if as_json else about_emr.print_line,
+            changed=(lambda _: None) if as_json else about_emr.print_state,
+        )
+    except KeyboardInterrupt:
+        if about_emr.wants_cancel(submission):
+            watching.cancelled(aws, submission)
+        raise
+    document = about_emr.outcome(aws, sight)
+    if as_json:
+        output.print_json({**(extra or {}), **document})
+    else:
+        about_emr.print_outcome(document)
+    raise typer.Exit(output.EXIT_OK if document["phase"] == "succeeded" else output.EXIT_FAILED)

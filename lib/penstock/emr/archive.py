@@ -1,0 +1,66 @@
+"""Archives that are the same bytes whenever they hold the same files: sorted, without times, owners and links."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_LEVEL = 6
+
+
+def pack(files: Mapping[str, bytes | Path], target: Path) -> str:
+    """Write a tar.gz.
+
+    Args:
+        files: Contents, or where to read them, by their names in the archive.
+        target: The archive.
+
+    Returns:
+        The SHA-256 of its bytes.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.tmp")
+    with (
+        draft.open("wb") as raw,
+        # The header of gzip has a time and a name too.
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_LEVEL) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in sorted(files):
+            content = files[name]
+            data = content if isinstance(content, bytes) else content.read_bytes()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            member.mode = 0o755 if name.endswith(".so") else 0o644
+            tar.addfile(member, io.BytesIO(data))
+    draft.replace(target)
+    return digest(target)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree(folder: Path, prefix: str = "") -> dict[str, bytes | Path]:
+    """All files below a folder by their names below it (links followed), without what this machine's Python made."""
+    found: dict[str, bytes | Path] = {}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        below = Path(root).relative_to(folder)
+        found |= {prefix + (below / name).as_posix(): Path(root, name) for name in names}
+    return found
+
+
+def digests(files: Mapping[str, bytes | Path]) -> dict[str, str]:
+    """The SHA-256 of each file, by its name."""
+    return {
+        name: hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else digest(content)
+        for name, content in sorted(files.items())
+    }

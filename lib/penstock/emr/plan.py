@@ -1,0 +1,56 @@
+"""What a submission would do, without asking AWS: requests, uploads, prices, the run's policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from penstock.config import Config, Dataset
+from penstock.emr import cost
+from penstock.emr.manifest import Manifest
+from penstock.emr.policy import run_policy
+from penstock.emr.shape import Work, order_of, uploaded
+from penstock.emr.submit import facts_of
+from penstock.emr.targets import flavour
+from penstock.emr.targets.ec2 import Ec2
+from penstock.emr.validate import problems
+
+
+def plan(
+    work: Work,
+    config: Config,
+    manifest: Manifest,
+    inputs: Iterable[Dataset],
+    outputs: Iterable[Dataset],
+    prices: Path | None = None,
+) -> dict[str, Any]:
+    """The plan as a document.
+
+    Returns:
+        `requests`: each with service, operation, request and what AWS's model has against it (`problems`);
+        `uploads`: what S3 must hold; `price`; `policy`.
+    """
+    order = order_of(work, config, manifest)
+    kind = flavour(order.settings.target)
+    # Ids that only AWS knows are shown by name; a cluster that is named is given steps.
+    named = isinstance(kind, Ec2) and order.settings.ec2.cluster
+    place = order.settings.ec2.cluster or "" if named else _named(order.place, order.settings.target)
+    requests = [
+        {**one.document(), "problems": problems(one.service, one.operation, one.body)}
+        for one in kind.requests(order, place)
+    ]
+    return {
+        "work": {"name": work.name, "key": work.key, "arguments": list(work.arguments)},
+        "token": order.token,
+        "requests": requests,
+        "uploads": [
+            {"url": uploaded(order.settings, part.stored_as), "bytes": part.bytes} for part in manifest.parts.values()
+        ],
+        "price": cost.estimate(facts_of(order), order.settings.target, cost.prices(prices)),
+        "policy": run_policy(config, inputs, outputs),
+    }
+
+
+def _named(place: str, target: str) -> str:
+    return "" if target == "ec2" else place
