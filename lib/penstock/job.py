@@ -103,13 +103,12 @@ class Output:
     rules: tuple[Any, ...] = ()
     before: Reach = 0
     after: Reach = 0
+    newest: str | None = None
 
     @property
     def has_window(self) -> bool:
         """Whether a run replaces more slices than those of its intervals."""
         return self.before != 0 or self.after != 0
-
-    newest: str | None = None
 
     @property
     def is_rewritten(self) -> bool:

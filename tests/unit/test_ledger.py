@@ -117,12 +117,12 @@ class TestClaim:
         first = claim(ledger, ELSEWHERE, "1").attempt
         with pytest.raises(ConflictError):
             claim(ledger, me, "1")
-        short = SqliteLedger(ledger.path, lease=0.05, host=HOST)
-        time.sleep(0.1)
+        short = SqliteLedger(ledger.path, lease=1, host=HOST)
+        time.sleep(1.1)
         ledger.beat(first.epoch)
         with pytest.raises(ConflictError):
             claim(short, me, "1")
-        time.sleep(0.1)
+        time.sleep(1.1)
         assert claim(short, me, "1").superseded[0].epoch == first.epoch
 
     def test_epochs_of_a_ledger_made_anew_are_higher(self, ledger, me, monkeypatch) -> None:

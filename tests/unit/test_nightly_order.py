@@ -149,7 +149,8 @@ def written(folder: Path, nightly: str, **jobs: str) -> Config:
 def test_the_packaged_nightly_runs_every_job_in_order(tmp_path: Path) -> None:
     config = load("local", data=tmp_path, warehouse=tmp_path, environ={})
     _, jobs = planned(config)
-    assert set(names(jobs)) == set(registry.jobs())
+    # A job whose parameters name its datasets has nothing to do until somebody writes which.
+    assert set(names(jobs)) == {name for name, job in registry.jobs().items() if job.bind is None}
     assert names(jobs)[0] == "retail_lines"
 
 

@@ -112,7 +112,7 @@ class TestJars:
     def test_two_at_once_fetch_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls = []
 
-        def resolve(release: object, ivy: Path) -> None:
+        def resolve(release: object, ivy: Path, coordinates: object) -> None:
             calls.append(ivy)
             (ivy / "jars").mkdir()
             for coordinate in get_release("emr-spark-8.1.0").delta_jars:
@@ -146,7 +146,7 @@ class TestConfs:
         for name in ("SPARK_HOME", "PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON", "SPARK_LOCAL_IP", java.LOG_VARIABLE):
             monkeypatch.setenv(name, "")  # so that what the session sets is undone after the test
         fake_jars(own_cache)
-        return lambda settings: session._local(settings, get_release(settings.release), session.LOCAL_FLAGS)
+        return lambda settings: session._local(settings, get_release(settings.release), session.LOCAL_FLAGS, ())
 
     @pytest.fixture
     def settings(self, small_settings):
