@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from penstock.cli.output import console, table
 from penstock.report.rule_words import expected
-from penstock.report.totals import rules_met, rules_not_met
+from penstock.report.totals import rows_judged, rules_met, rules_not_met
 from penstock.report.words import NONE, count, duration, moment, size, visible
 from penstock.storage.rows import REDACTED
 
@@ -170,9 +170,8 @@ def _quality(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _not_met(rule: Mapping[str, Any]) -> str:
     """A rule that is not met, with what was found, as both kinds of documents have it."""
-    judged = (rule.get("element_count") or 0) - (rule.get("missing_count") or 0)
     if (unexpected := rule.get("unexpected_count")) is not None:
-        found = f"{count(unexpected)} of {count(judged)} rows not as expected"
+        found = f"{count(unexpected)} of {count(rows_judged(rule))} rows not as expected"
     else:
         found = f"found {visible(rule['observed'], 80)}" if rule.get("observed") is not None else "not met"
     expects = f": {expected(rule)}" if rule.get("expectation") else ""

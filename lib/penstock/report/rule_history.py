@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from penstock.report.record import EarlierRulesDoc, RunRulesDoc, UnmetDoc
+from penstock.report.totals import rows_judged
 
 MOST = 14
 
@@ -52,8 +53,7 @@ def as_of_run(rules: Iterable[Mapping[str, Any]]) -> RunRulesDoc:
     not_met: list[UnmetDoc] = []
     for rule in rules:
         counted = rule.get("unexpected_count") is not None
-        judged = (rule.get("element_count") or 0) - (rule.get("missing_count") or 0)
-        each[rule["rule"]] = [judged, rule["unexpected_count"]] if counted else rule.get("observed")
+        each[rule["rule"]] = [rows_judged(rule), rule["unexpected_count"]] if counted else rule.get("observed")
         if not rule["success"]:
             not_met.append({"rule": rule["rule"], "severity": rule["severity"]})
     return {"met": len(each) - len(not_met), "of": len(each), "not_met": not_met, "each": each}

@@ -10,6 +10,7 @@ from typing import Any
 from penstock.report.rule_history import as_of_run
 from penstock.report.rule_words import expected
 from penstock.report.sparks import Point, Verdict, bars, line, number, passed
+from penstock.report.totals import rows_judged
 from penstock.report.words import NONE, count, share, visible
 
 Document = Mapping[str, Any]
@@ -50,13 +51,9 @@ def anchor(output: str, rule: str) -> str:
 
 def _attention(rule: Document) -> tuple[bool, int, float]:
     """By this rules are sorted: what is not met, by its severity; then by how many rows are not as expected."""
-    met, judged = bool(rule.get("success", True)), _judged(rule)
+    met, judged = bool(rule.get("success", True)), rows_judged(rule)
     unexpected = (rule.get("unexpected_count") or 0) / judged if judged else 0.0
     return met, 0 if met else _WEIGHT.get(str(rule.get("severity")), 3), -unexpected
-
-
-def _judged(rule: Document) -> int:
-    return (rule.get("element_count") or 0) - (rule.get("missing_count") or 0)
 
 
 def _sentence(rules: Sequence[Document]) -> str:
@@ -69,7 +66,7 @@ def _sentence(rules: Sequence[Document]) -> str:
 def _rule(rule: Document, output: str, series: Sequence[Document], quality: Document) -> dict[str, Any]:
     name, severity = str(rule.get("rule")), str(rule.get("severity") or "warn")
     success, on_rows = bool(rule.get("success", True)), rule.get("unexpected_count") is not None
-    judged, unexpected = _judged(rule), int(rule.get("unexpected_count") or 0)
+    judged, unexpected = rows_judged(rule), int(rule.get("unexpected_count") or 0)
     verdicts = list(_verdicts(name, output, series))
     before = [1 - one.share for one in verdicts if one.earlier and one.unexpected is not None]
     held = (((quality.get("quarantine") or {}).get(output) or {}).get("reasons") or {}).get(name, 0)

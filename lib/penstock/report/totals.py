@@ -25,6 +25,11 @@ def held_back(doc: Mapping[str, Any], part: str) -> int:
     return total
 
 
+def rows_judged(rule: Mapping[str, Any]) -> int:
+    """The rows that a rule, as documents have it, was put to and found something to judge in."""
+    return (rule.get("element_count") or 0) - (rule.get("missing_count") or 0)
+
+
 def rules_met(doc: Mapping[str, Any]) -> tuple[int, int]:
     """How many rules of a run or a batch are met, of how many, over all outputs.
 
