@@ -9,6 +9,8 @@ from typing import Any
 
 from penstock.files import write_atomically
 
+_DEFAULT = "us-east-1"
+
 
 class Keeper:
     """Buckets and objects as files.
@@ -24,7 +26,7 @@ class Keeper:
     def save(self) -> None:
         """Write down all objects."""
         s3 = self._s3()
-        index: dict[str, dict[str, str]] = {}
+        index: dict[str, dict[str, Any]] = {}
         for number, bucket in enumerate(s3.list_buckets()["Buckets"]):
             name = bucket["Name"]
             keys: dict[str, str] = {}
@@ -34,7 +36,8 @@ class Keeper:
                     body = s3.get_object(Bucket=name, Key=item["Key"])["Body"].read()
                     write_atomically(self._folder / file, body)
                     keys[item["Key"]] = file
-            index[name] = keys
+            region = s3.get_bucket_location(Bucket=name).get("LocationConstraint") or _DEFAULT
+            index[name] = {"region": region, "keys": keys}
         write_atomically(self._folder / "index.json", json.dumps(index).encode())
 
     def restore(self) -> None:
@@ -43,11 +46,13 @@ class Keeper:
         if not path.is_file():
             return
         s3 = self._s3()
-        for bucket, keys in json.loads(path.read_bytes()).items():
-            s3.create_bucket(Bucket=bucket, **_location(s3.meta.region_name))
-            for key, file in keys.items():
+        there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        for bucket, about in json.loads(path.read_bytes()).items():
+            if bucket not in there:
+                s3.create_bucket(Bucket=bucket, **_location(about["region"]))
+            for key, file in about["keys"].items():
                 s3.put_object(Bucket=bucket, Key=key, Body=(self._folder / file).read_bytes())
 
 
 def _location(region: str) -> dict[str, Any]:
-    return {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    return {} if region == _DEFAULT else {"CreateBucketConfiguration": {"LocationConstraint": region}}
