@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 RETAIL = SHARED / "data" / "etl" / "online_retail_by_day"
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+HANDBOOK = SHARED / "data" / "fraud" / "handbook_transactions.parquet"
+MODEL_ROWS = 5_000_000
 MEMORY = "6g"
 # Where Great Expectations is, or would be, in this environment (the extra quality-gx).
 GX = Path(sysconfig.get_paths()["purelib"]) / "great_expectations"
@@ -113,6 +115,83 @@ def order_rows(folder: Path) -> int:
     return sum(DeltaTable(str(folder / "bench" / name)).count() for name in ("orders", "orders_quarantine"))
 
 
+def transactions(copies: int) -> Callable[[Path], None]:
+    """Puts fraud.transactions into our folder: all cards of the handbook so many times, each time under new numbers."""
+
+    def before(folder: Path) -> None:
+        made = folder.parent / f"transactions-{copies}"
+        if not made.exists():
+            import pyarrow as pa
+            from deltalake import write_deltalake
+
+            write_deltalake(
+                str(made), pa.concat_tables(_renumbered(n) for n in range(copies)), partition_by=["tx_date"]
+            )
+        (folder / "fraud").mkdir(parents=True, exist_ok=True)
+        (folder / "fraud" / "transactions").symlink_to(made)
+
+    return before
+
+
+def _renumbered(copy: int) -> Any:
+    """The handbook's file as fraud.transactions has it, under numbers of a copy's own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    raw = pq.read_table(HANDBOOK)
+    nothing = pa.nulls(raw.num_rows, pa.float64())
+    return pa.table(
+        {
+            "transaction_id": pc.add(raw["TRANSACTION_ID"], copy * 10_000_000),
+            "tx_ts": raw["TX_DATETIME"].cast(pa.timestamp("us", "UTC")),
+            "tx_date": raw["TX_DATETIME"].cast(pa.date32(), safe=False),
+            "card_id": pc.add(raw["CUSTOMER_ID"], copy * 10_000),
+            "terminal_id": pc.add(raw["TERMINAL_ID"], copy * 100_000),
+            "amount": raw["TX_AMOUNT"],
+            "latitude": nothing,
+            "longitude": nothing,
+            "is_fraud": pc.equal(raw["TX_FRAUD"], 1),
+        }
+    )
+
+
+def fraud_features(folder: Path) -> list[str]:
+    """The features of all 183 days."""
+    span = ["--from=2018-04-01", "--to=2018-09-30"]
+    return [PENSTOCK, "run", "fraud_features", *span, f"--warehouse={folder}"]
+
+
+def feature_rows(folder: Path) -> int:
+    """Rows of fraud.features, by the table's log."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder / "fraud" / "features")).count()
+
+
+def models(what: str) -> Bench:
+    """Ours against bare MLlib; both read what is prepared once, beside their folders."""
+    script = str(ROOT / "scripts" / "bench_models.py")
+
+    def made(folder: Path) -> Path:
+        place = folder.parent / "models"
+        if not place.exists():
+            subprocess.run([sys.executable, script, "prepare", str(place), str(MODEL_ROWS)], check=True)
+        return place
+
+    def command(who: str) -> Callable[[Path], list[str]]:
+        return lambda out: [sys.executable, script, what, who, str(made(out)), str(out)]
+
+    return Bench(
+        ours=command("ours"),
+        # What gives no reasons is held against what does.
+        opponent=command("mllib"),
+        needs=(HANDBOOK,),
+        rows=lambda _: 200_000 if what == "train" else MODEL_ROWS,
+        before=lambda folder: made(folder) and None,
+    )
+
+
 BENCHES = {
     "retail": Bench(
         ours=retail,
@@ -123,6 +202,23 @@ BENCHES = {
     "one_day": Bench(one_day, bare_day, (RETAIL, SHARED / "bench" / "retail_by_hand.py"), table_rows),
     "rules": Bench(gated, by_opponent("rules_by_hand.py"), (SHARED / "bench" / "rules_by_hand.py",), order_rows),
     "rules_gx": Bench(gated, by_opponent("rules_gx.py"), (SHARED / "bench" / "rules_gx.py", GX), order_rows),
+    "fraud_features": Bench(
+        ours=fraud_features,
+        opponent=lambda out: [
+            sys.executable,
+            str(SHARED / "bench" / "fraud_windows_by_hand.py"),
+            str(HANDBOOK),
+            str(out),
+        ],
+        needs=(HANDBOOK, SHARED / "bench" / "fraud_windows_by_hand.py"),
+        rows=feature_rows,
+        before=transactions(1),
+    ),
+    # Six times the rows, to see that the time is six times as long at most.
+    "fraud_features_x6": Bench(fraud_features, None, (HANDBOOK,), feature_rows, before=transactions(6)),
+    "ml_train": models("train"),
+    "ml_score": models("score"),
+    "ml_reasons": models("reasons"),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),

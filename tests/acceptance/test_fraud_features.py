@@ -10,7 +10,6 @@ import duckdb
 import numpy as np
 import pytest
 
-from penstock import F
 from penstock_jobs.fraud import fraud_features
 from penstock_jobs.fraud.fraud_features import OF_CARD, OF_TERMINAL, FraudFeaturesParams
 
@@ -69,25 +68,13 @@ def sql() -> str:
     )
 
 
-def typed(raw: DataFrame) -> DataFrame:
-    """The file as fraud.transactions has it."""
-    return raw.select(
-        F.col("TRANSACTION_ID").alias("transaction_id"),
-        F.col("TX_DATETIME").cast("timestamp").alias("tx_ts"),
-        F.to_date("TX_DATETIME").alias("tx_date"),
-        F.col("CUSTOMER_ID").alias("card_id"),
-        F.col("TERMINAL_ID").alias("terminal_id"),
-        F.col("TX_AMOUNT").alias("amount"),
-        (F.col("TX_FRAUD") == 1).alias("is_fraud"),
-    )
-
-
-def test_every_feature_of_every_transaction(spark: SparkSession, shared_data: Path, tmp_path: Path) -> None:
+def test_every_feature_of_every_transaction(
+    spark: SparkSession, handbook_transactions: DataFrame, shared_data: Path, tmp_path: Path
+) -> None:
     source = shared_data / "fraud" / "handbook_transactions.parquet"
     slices = spark.createDataFrame([(FIRST + timedelta(days=n),) for n in range(DAYS)], "slice date")
     out = str(tmp_path / "features")
-    raw = spark.read.parquet(str(source))
-    fraud_features.transform(typed(raw), slices, FraudFeaturesParams()).write.parquet(out)
+    fraud_features.transform(handbook_transactions, slices, FraudFeaturesParams()).write.parquet(out)
     names = [*OF_CARD, *OF_TERMINAL, "weekend", "night", "hour"]
     found = duckdb.execute(
         f"SELECT transaction_id, is_fraud, amount, {', '.join(names)} FROM read_parquet('{out}/*.parquet') "

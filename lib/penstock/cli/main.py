@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from penstock.cli.asking import jobs, plan, quarantine, runs, show, status
 from penstock.cli.doing import maintain, nightly, replay, run, sample
 from penstock.cli.emr import cancel, cost, local_emr, logs, package, preflight, submit, watch
+from penstock.cli.models import models
 from penstock.cli.output import EXIT_INTERRUPTED
 from penstock.cli.quality import quality
 from penstock.cli.rules import rules
@@ -38,7 +39,7 @@ for command in (jobs, show, plan, run, nightly, status, runs, quarantine, replay
 for on_emr in (package, preflight, submit, watch, logs, cancel, cost):
     app.command()(on_emr)
 app.command("local-emr")(local_emr)
-for group in (quality, rules):
+for group in (quality, rules, models):
     app.add_typer(group)
 
 

@@ -7,9 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.ml import metrics
-from penstock.ml.model import Real
-
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1b2126}"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;"
@@ -20,16 +17,14 @@ _STYLE = (
 _SIDE = 220
 
 
-def card(row: Mapping[str, Any], label: Real, score: Real, importance: Mapping[str, float]) -> str:
+def card(row: Mapping[str, Any]) -> str:
     """The page of a version.
 
     Args:
         row: Of `registry.MODEL_TYPES`, without the card.
-        label: Of the rows that it was tried on.
-        score: What it said of them.
-        importance: Share of each column.
     """
-    measured = json.loads(row["metrics"])
+    measured, drawn = json.loads(row["metrics"]), json.loads(row["curves"])
+    points, importance = drawn["curve"], drawn["importance"]
     learner = {k: v for k, v in json.loads(row["learner"]).items() if k not in {"algorithm", "task"}}
     what = {
         "algorithm": row["algorithm"],
@@ -49,8 +44,7 @@ def card(row: Mapping[str, Any], label: Real, score: Real, importance: Mapping[s
             [[name, *(f"{of[key]:.4f}" for key in ("value", "low", "high"))] for name, of in measured.items()],
         ),
     ]
-    if row["positives"] is not None and 0 < label.sum() < len(label):
-        points = metrics.curve(label, score)
+    if points:
         parts += [
             "<h2>Curves</h2>",
             _line([(p["false_positive_rate"], p["recall"]) for p in points], "false positive rate", "recall"),
@@ -60,7 +54,7 @@ def card(row: Mapping[str, Any], label: Real, score: Real, importance: Mapping[s
                 ["mean score", "share of positives", "rows"],
                 [
                     [f"{each['predicted']:.4f}", f"{each['observed']:.4f}", f"{each['rows']:,}"]
-                    for each in metrics.calibration(label, score)
+                    for each in drawn["calibration"]
                 ],
             ),
         ]

@@ -100,9 +100,6 @@ def estimator(learner: Learner) -> Any:
         "maxBins": learner.max_bins,
         "minInstancesPerNode": learner.min_rows,
         "seed": learner.seed,
-        "maxMemoryInMB": 1024,
-        # Deep trees: a row remembers its node, instead of going down from the root at each level.
-        "cacheNodeIds": learner.depth > 10,
     }
     forest: dict[str, Any] = {"numTrees": learner.trees, "featureSubsetStrategy": learner.features_per_split}
     boosted: dict[str, Any] = {"maxIter": learner.trees, "stepSize": learner.learning_rate}

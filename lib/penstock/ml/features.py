@@ -266,6 +266,11 @@ def _real(value: Column) -> Column:
     return F.when(~F.isnan(number), number)
 
 
+def number_of(value: Column, spark_type: str) -> Column:
+    """A number, boolean, date or time as one double; a date in days since 1970."""
+    return _days(value) if _kind(spark_type) == "moment" else _real(value)
+
+
 def _days(value: Column) -> Column:
     return F.unix_micros(value.cast("timestamp")) / (86_400 * 1_000_000)
 

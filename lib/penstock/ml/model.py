@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import ConfigurationError
+from penstock.ml.walk import Walk
 
 Real = NDArray[np.float64]
 Kind = Literal["trees", "linear", "bayes", "perceptron", "clusters"]
 Task = Literal["classification", "regression", "clustering"]
 
 FORMAT = 1
-_ROWS_AT_ONCE = 2_048
+_ROWS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
@@ -89,33 +91,19 @@ class Model:
         if self.kind == "linear":
             away = (matrix - self.arrays["mean"]) * self.arrays["coefficient"]
             return self.base + away.sum(axis=1), away if reasons else None
-        total = np.empty(len(matrix))
+        total = np.zeros(len(matrix))
         added = np.zeros(matrix.shape) if reasons else None
         for start in range(0, len(matrix), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            leaves = self._leaves(matrix[part])
-            total[part] = self.arrays["value"][leaves].sum(axis=0)
-            if added is not None:
-                for tree in leaves:
-                    added[part] += self.arrays["added"][self.arrays["leaf"][tree]]
+            for leaves in self._walk.leaves(matrix[part]):
+                total[part] += self.arrays["value"][leaves]
+                if added is not None:
+                    added[part] += self.arrays["added"][self.arrays["leaf"][leaves]]
         return total, added
 
-    def _leaves(self, matrix: Real) -> NDArray[np.int64]:
-        """The leaf of each row in each tree: trees by rows."""
-        feature, threshold, child = (self.arrays[name] for name in ("feature", "threshold", "child"))
-        roots, columns = self.arrays["root"], matrix.shape[1]
-        values = np.ascontiguousarray(matrix).ravel()
-        node = np.repeat(roots.astype(np.int64), len(matrix))
-        offset = np.tile(np.arange(len(matrix)) * columns, len(roots))
-        going = np.arange(len(node))
-        at, of = node, offset
-        while len(going):
-            at = child[2 * at + (values[of + feature[at]] > threshold[at])]
-            inner = feature[at] >= 0
-            done = ~inner
-            node[going[done]] = at[done]
-            going, at, of = going[inner], at[inner], of[inner]
-        return node.reshape(len(roots), len(matrix))
+    @cached_property
+    def _walk(self) -> Walk:
+        return Walk(*(self.arrays[name] for name in ("feature", "threshold", "left", "root")))
 
     def _distances(self, matrix: Real) -> Real:
         centre = self.arrays["centre"]
@@ -205,46 +193,51 @@ class Tree:
 
 def of_trees(trees: list[Tree], names: tuple[str, ...], task: Task, link: str) -> Model:
     """The model whose sum is that of the trees' values at the leaves."""
-    starts = np.concatenate([[0], np.cumsum([len(tree.feature) for tree in trees])])
-    feature = np.concatenate([tree.feature for tree in trees]).astype(np.int32)
-    children = [
-        np.stack([tree.left + at, tree.right + at], axis=1) for tree, at in zip(trees, starts[:-1], strict=True)
-    ]
-    child = np.concatenate(children)
+    trees = [_by_level(tree) for tree in trees]
+    root = np.concatenate([[0], np.cumsum([len(tree.feature) for tree in trees])]).astype(np.int64)
+    feature = np.concatenate([tree.feature for tree in trees])
     value = np.concatenate([tree.value for tree in trees])
+    left = np.concatenate([tree.left + at for tree, at in zip(trees, root[:-1], strict=True)])
     inner = feature >= 0
     added = np.zeros((len(feature), len(names)))
-    # Parents come before their children in the order of depth; a level at a time is enough.
-    level = starts[:-1][inner[starts[:-1]]]
+    level = root[:-1][inner[root[:-1]]]
     while len(level):
         for side in (0, 1):
-            below = child[level, side]
+            below = left[level] + side
             added[below] = added[level]
             added[below, feature[level]] += value[below] - value[level]
-        below = child[level].ravel()
+        below = np.concatenate([left[level], left[level] + 1])
         level = below[inner[below]]
     leaf = np.full(len(feature), -1, np.int32)
     leaf[~inner] = np.arange((~inner).sum())
-    child[~inner] = 0
-    # A tree that is a leaf only has nothing to go down; it stays where it is.
-    alone = starts[:-1][~inner[starts[:-1]]]
-    child[alone] = alone[:, None]
     return Model(
         kind="trees",
         task=task,
         names=names,
         link=link,
         arrays={
-            "feature": feature,
+            "feature": feature.astype(np.int32),
             "threshold": np.concatenate([tree.threshold for tree in trees]),
-            "child": child.ravel().astype(np.int32),
+            "left": left.astype(np.int32),
             "value": value,
-            "root": starts[:-1].astype(np.int32),
+            "root": root[:-1].astype(np.int32),
             "leaf": leaf,
             "added": added[~inner].astype(np.float32),
-            "base": np.array([value[starts[:-1]].sum()]),
+            "base": np.array([value[root[:-1]].sum()]),
         },
     )
+
+
+def _by_level(tree: Tree) -> Tree:
+    """The tree with its nodes in the order of their levels: the right child comes right behind the left one."""
+    order = [np.zeros(1, np.int64)]
+    while len(inner := order[-1][tree.feature[order[-1]] >= 0]):
+        order.append(np.stack([tree.left[inner], tree.right[inner]], axis=1).ravel())
+    every = np.concatenate(order)
+    place = np.zeros(len(tree.feature), np.int64)
+    place[every] = np.arange(len(every))
+    left, right = (np.where(tree.feature >= 0, place[side], place)[every] for side in (tree.left, tree.right))
+    return Tree(tree.feature[every], tree.threshold[every], left, right, tree.value[every])
 
 
 def _logistic(total: Real) -> Real:

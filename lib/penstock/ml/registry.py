@@ -16,14 +16,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
-from penstock.ml import metrics
+from penstock.lazy import F
+from penstock.ml import drift, metrics
 from penstock.ml.drift import Reference
-from penstock.ml.features import Features
+from penstock.ml.features import Features, number_of
 from penstock.ml.model import Model
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from penstock.ml.training import Trained
 
 Action = Literal["champion", "archived"]
@@ -31,9 +35,9 @@ State = Literal["candidate", "champion", "archived"]
 
 MODEL_TYPES = (
     "as_of date, name string, version string, decision string, reason string, algorithm string, learner string, "
-    "features string, metrics string, tried string, reference string, warnings array<string>, rows bigint, "
-    "positives bigint, learned_from date, learned_to date, fingerprint string, code_version string, card string, "
-    "content binary"
+    "features string, metrics string, curves string, tried string, reference string, warnings array<string>, "
+    "rows bigint, positives bigint, learned_from date, learned_to date, fingerprint string, code_version string, "
+    "card string, content binary"
 )
 """The columns of a table of models; each version is one row of the slice `as_of`."""
 DECISION_TYPES = "effective date, name string, version string, action string, reason string"
@@ -113,6 +117,7 @@ def row_of(
         "learner": done.learner.model_dump_json(),
         "features": done.features.model_dump_json(),
         "metrics": json.dumps({key: asdict(value) for key, value in done.measured.items()}),
+        "curves": json.dumps(curves(done)),
         "tried": json.dumps(list(done.tried), default=str),
         "reference": json.dumps({key: asdict(value) for key, value in references.items()}),
         "warnings": list(done.warnings),
@@ -124,7 +129,56 @@ def row_of(
         "code_version": code_version,
         "content": content,
     }
-    return {**row, "card": card(row, done.label, done.score, importance(done.model, done.features))}
+    return {**row, "card": card(row)}
+
+
+def curves(done: Trained) -> dict[str, Any]:
+    """Points of the curves on unseen rows (see `metrics.curve`), calibration, importance; for cards and pages."""
+    both = done.positives is not None and bool(0 < done.label.sum() < len(done.label))
+    return {
+        "curve": metrics.curve(done.label, done.score) if both else [],
+        "calibration": metrics.calibration(done.label, done.score) if both else [],
+        "importance": importance(done.model, done.features),
+    }
+
+
+def references(known: DataFrame, done: Trained, most: int = 200_000) -> dict[str, Reference]:
+    """The columns of training as `drift` compares with them, and under `score` what the model said of unseen rows."""
+    found = columns_of(known, done.features, most)
+    result = {
+        name: drift.reference_of_numbers(held) if isinstance(held, np.ndarray) else drift.reference_of_categories(held)
+        for name, held in found.items()
+    }
+    if len(done.score):
+        result["score"] = drift.reference_of_numbers(done.score)
+    return result
+
+
+def columns_of(
+    frame: DataFrame, features: Features, most: int = 200_000
+) -> dict[str, NDArray[np.float64] | dict[str | None, int]]:
+    """Each column of a model's as it is: numbers as an array (NaN is null), categories as counts.
+
+    Of more than `most` rows some are taken, by a hash of what they hold.
+    """
+    rows = frame.count()
+    if rows > most:
+        share = F.pmod(F.xxhash64(*[F.col(f"`{name}`") for name in features.types]), F.lit(1_000_003))
+        frame = frame.where(share < int(1_000_003 * most / rows))
+    texts = {each.name for each in features.encodings if each.kind in {"category", "many"}}
+    asked = [
+        F.col(f"`{name}`") if name in texts else number_of(F.col(f"`{name}`"), kind).alias(name)
+        for name, kind in features.types.items()
+    ]
+    table = frame.select(*asked).toArrow()
+    result: dict[str, NDArray[np.float64] | dict[str | None, int]] = {}
+    for name in features.types:
+        column = table.column(name)
+        if name in texts:
+            result[name] = {one["values"]: one["counts"] for one in column.value_counts().to_pylist()}
+        else:
+            result[name] = column.fill_null(float("nan")).to_numpy()
+    return result
 
 
 def importance(model: Model, features: Features) -> dict[str, float]:

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from penstock.errors import ConfigurationError
 from penstock.lazy import F
@@ -19,6 +19,7 @@ from penstock.ml.features import Features, as_label, infer
 from penstock.ml.model import Model, Real
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
 _LEAK = 0.999
@@ -126,7 +127,11 @@ def train(
         warnings = [f"{name} was left out: {why}" for name, why in plan.left_out.items()]
         warnings += _leaks(prepared, plan) if positives is not None else []
         folds = _folds(prepared, settings, ordered=time is not None)
-        parts = list(_parts(known, prepared, plan, folds, look))
+        parts = [
+            part
+            for part in _parts(known, prepared, plan, folds, look, rival[1] if rival else None)
+            if _both_classes(part, learner) and len(part.label)
+        ]
         best, tried = _choose(parts, learner, settings, _combinations(learner, search, draws), scratch)
         model = fit(prepared, plan.names, best[0], scratch=scratch)
         measured = measure(best[0], best[1], best[2])
@@ -143,7 +148,9 @@ def train(
             positives=positives,
             label=best[1],
             score=best[2],
-            rival=_rivals(known, folds, rival, best) if rival else None,
+            rival=np.concatenate([rival[0].predict(part.rival) for part in parts if part.rival is not None])
+            if rival and parts
+            else None,
             measured=measured,
             tried=tuple(tried),
             warnings=tuple(warnings),
@@ -164,11 +171,14 @@ def collected(prepared: DataFrame) -> tuple[Real, Real]:
     """The vectors and labels of prepared rows, on the driver."""
     from pyspark.ml.functions import vector_to_array
 
-    table = prepared.select(vector_to_array(F.col(VECTOR)).alias("vector"), LABEL).toArrow().combine_chunks()
-    vectors = table.column("vector").combine_chunks()
-    width = len(vectors[0]) if len(vectors) else 0
-    matrix = vectors.flatten().to_numpy().reshape(-1, width) if width else np.zeros((0, 0))
-    return matrix, table.column(LABEL).to_numpy()
+    table = prepared.select(vector_to_array(F.col(VECTOR)).alias(VECTOR), LABEL).toArrow()
+    return _matrix(table, VECTOR), table.column(LABEL).to_numpy()
+
+
+def _matrix(table: pa.Table, name: str) -> Real:
+    """A column of arrays of equal length as rows by columns."""
+    held = table.combine_chunks().column(name).combine_chunks()
+    return held.flatten().to_numpy().reshape(len(held), -1) if len(held) else np.zeros((0, 0))
 
 
 def _labelled(frame: DataFrame, learner: Learner, label: str | None, positive: str | None) -> DataFrame:
@@ -253,17 +263,20 @@ def _combinations(
         every = [every[at] for at in sorted(chosen)]
     try:
         return [(Learner.model_validate({**learner.model_dump(), **one}), one) for one in every]
-    except ValueError as error:
-        raise ConfigurationError(f"The search has a setting that the learner does not take: {error}") from error
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ConfigurationError(f"The search has a setting that the learner does not take: {told}.") from error
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A fold: the rows to learn from, and those to try on as arrays."""
+    """A fold: the rows to learn from; those to try on as arrays; and the same rows as the rival sees them."""
 
     learned: DataFrame
     names: tuple[str, ...]
-    held_out: tuple[Real, Real]
+    matrix: Real
+    label: Real
+    rival: Real | None = None
 
 
 def _parts(
@@ -272,31 +285,19 @@ def _parts(
     plan: Features,
     folds: Sequence[tuple[Column, Column]],
     look: Callable[[DataFrame], Features],
+    rival: Features | None,
 ) -> Iterator[_Part]:
+    if rival is not None:
+        rival.check(known, "The training table")
     for learned, tried_on in folds:
-        if not plan.looks_at_labels:
-            yield _Part(prepared.where(learned), plan.names, collected(prepared.where(tried_on)))
-            continue
         # What was made of labels must not have seen those that it is tried on.
-        own = look(known.where(learned))
-        yield _Part(vectors(known.where(learned), own), own.names, collected(vectors(known.where(tried_on), own)))
-
-
-def _rivals(
-    known: DataFrame,
-    folds: Sequence[tuple[Column, Column]],
-    rival: tuple[Model, Features],
-    best: tuple[Learner, Real, Real],
-) -> Real | None:
-    """What the rival says of the rows that the chosen setting was tried on, in the same order."""
-    model, features = rival
-    features.check(known, "The training table")
-    found = [collected(vectors(known.where(tried_on), features)) for _, tried_on in folds]
-    label = np.concatenate([label for _, label in found])
-    # Both come from the same partitions of one frame; labels that differ would show that they do not.
-    if len(label) != len(best[1]) or (label != best[1]).any():
-        return None
-    return np.concatenate([model.predict(matrix) for matrix, _ in found])
+        own = look(known.where(learned)) if plan.looks_at_labels else plan
+        given = vectors(known.where(learned), own) if plan.looks_at_labels else prepared.where(learned)
+        seen_by = {VECTOR: own, **({"_rival": rival} if rival is not None else {})}
+        both = [F.array(*features.columns()).alias(name) for name, features in seen_by.items()]
+        held = known.where(tried_on).select(*both, LABEL).toArrow()
+        seen = _matrix(held, "_rival") if rival is not None else None
+        yield _Part(given, own.names, _matrix(held, VECTOR), held.column(LABEL).to_numpy(), seen)
 
 
 def _choose(
@@ -316,16 +317,13 @@ def _choose(
     best: tuple[Learner, Real, Real] | None = None
     best_value = float("nan")
     tried = []
-    usable = [part for part in parts if _both_classes(part, learner)]
     for one, setting in candidates:
         labels, scores, found = [], [], []
-        for part in usable:
-            matrix, label = part.held_out
-            if len(label):
-                model = fit(part.learned, part.names, one, scratch=scratch)
-                labels.append(label)
-                scores.append(model.predict(matrix))
-                found.append(metrics.METRICS[name](label, scores[-1], None))
+        for part in parts:
+            model = fit(part.learned, part.names, one, scratch=scratch)
+            labels.append(part.label)
+            scores.append(model.predict(part.matrix))
+            found.append(metrics.METRICS[name](part.label, scores[-1], None))
         value = float(np.nanmean(found)) if found and not np.isnan(found).all() else float("nan")
         tried.append({**setting, name: value, "folds": len(found)})
         if best is None or better(value, best_value) or np.isnan(best_value):

@@ -1,0 +1,1 @@
+"""Models on any table: train, score, decide which version is used."""
