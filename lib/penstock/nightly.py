@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from penstock.batches import Sessions, run_all, worst
@@ -14,7 +14,7 @@ from penstock.interval import Interval
 from penstock.job import Job
 from penstock.ledger.model import Ledger
 from penstock.notices.send import notify
-from penstock.order import dependencies, job_intervals, planned, reads_any
+from penstock.order import dependencies, is_overdue, job_intervals, planned, reads_any
 from penstock.report import card
 from penstock.report.store import Store
 from penstock.runner import open_ledger
@@ -150,10 +150,8 @@ def _late(job: Job, night: _Night, empty: Sequence[Interval]) -> list[str]:
     due = next((entry.due for entry in night.config.nightly.jobs if entry.name == job.name), None)
     if due is None or job.unit == "all":
         return []
-    hours, minutes = due.split(":")
-    after = timedelta(hours=int(hours), minutes=int(minutes))
     last = job_intervals(job, night.first, night.last, night.config.settings.timezone)[-1]
-    return [at.label for at in empty if at == last and at.end + after <= datetime.now(UTC)]
+    return [at.label for at in empty if at == last and is_overdue(at, due)]
 
 
 def _counted(n: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from penstock import registry
 from penstock.config import Config
@@ -198,3 +199,14 @@ def reads_any(given: Input, interval: Interval, intervals: Sequence[Interval]) -
     # The last one that begins before our end; those before it end before it begins.
     at = bisect_left(intervals, interval.end, key=lambda other: other.start)
     return at > 0 and intervals[at - 1].end > start
+
+
+def is_overdue(interval: Interval, due: str) -> bool:
+    """Whether the input of an interval should be there by now.
+
+    Args:
+        interval: Which; not `all`.
+        due: How long after its end, as HH:MM.
+    """
+    hours, minutes = due.split(":")
+    return interval.end + timedelta(hours=int(hours), minutes=int(minutes)) <= datetime.now(UTC)

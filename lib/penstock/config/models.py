@@ -12,6 +12,7 @@ from typing import Any, Literal
 import platformdirs
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from penstock.config.airflow import AirflowSettings, TaskSettings
 from penstock.config.base import Model
 from penstock.config.ddl import problem_with
 from penstock.config.emr import EmrSettings
@@ -253,6 +254,7 @@ class NightlyJob(Model):
         pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
         description="How long after an interval's end its input is there, as HH:MM; without it nothing is late.",
     )
+    airflow: TaskSettings = TaskSettings()
 
 
 class Nightly(Model):
@@ -264,6 +266,7 @@ class Nightly(Model):
         ge=1,
         description="How many days up to yesterday a night without an interval looks at.",
     )
+    airflow: AirflowSettings = AirflowSettings()
 
     @field_validator("jobs")
     @classmethod

@@ -51,11 +51,12 @@ def compose(night: Mapping[str, Any], items: Sequence[Item], root: str, pages: s
     for item in ranked:
         lines.append(f"{item.kind}  {item.job}: {item.text}")
         if item.page:
-            lines.append(f"    {_address(item.page, root, pages)}")
-    page = _address(night.get("page") or "", root, pages)
+            lines.append(f"    {address(item.page, root, pages)}")
+    page = address(night.get("page") or "", root, pages)
     return Message(f"Penstock {night['env']}, night of {span}: {what}", (*lines, f"page  {page}"), page)
 
 
-def _address(page: str, root: str, pages: str | None) -> str:
+def address(page: str, root: str, pages: str | None) -> str:
+    """Where a page can be seen: under the address of all pages, if they are served, else its path."""
     inside = page.removeprefix(root.rstrip("/") + "/")
     return f"{pages.rstrip('/')}/{quote(inside)}" if pages and inside != page else page
