@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from penstock.config import Config, Dataset
 from penstock.emr import cost
 from penstock.emr.manifest import Manifest
 from penstock.emr.policy import run_policy
-from penstock.emr.shape import Work, order_of, uploaded
+from penstock.emr.shape import Order, Work, order_of, uploaded
 from penstock.emr.submit import facts_of
 from penstock.emr.targets import flavour
-from penstock.emr.targets.ec2 import Ec2
 from penstock.emr.validate import problems
+
+_APPLICATION = re.compile(r"00[0-9a-z]{6,}")
 
 
 def plan(
@@ -33,9 +35,7 @@ def plan(
     """
     order = order_of(work, config, manifest)
     kind = flavour(order.settings.target)
-    # Ids that only AWS knows are shown by name; a cluster that is named is given steps.
-    named = isinstance(kind, Ec2) and order.settings.ec2.cluster
-    place = order.settings.ec2.cluster or "" if named else _named(order.place, order.settings.target)
+    place = _place(order)
     requests = [
         {**one.document(), "problems": problems(one.service, one.operation, one.body)}
         for one in kind.requests(order, place)
@@ -52,5 +52,9 @@ def plan(
     }
 
 
-def _named(place: str, target: str) -> str:
-    return "" if target == "ec2" else place
+def _place(order: Order) -> str:
+    """What AWS would be asked for: a name stands for the id that it has; an application is made where none has it."""
+    given = order.settings
+    if given.target == "serverless":
+        return order.place if _APPLICATION.fullmatch(order.place) else ""
+    return (given.ec2.cluster or "") if given.target == "ec2" else order.place
