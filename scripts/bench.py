@@ -30,6 +30,7 @@ PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 HANDBOOK = SHARED / "data" / "fraud" / "handbook_transactions.parquet"
 MODEL_ROWS = 5_000_000
 MEMORY = "6g"
+EVENTS = int(os.environ.get("PENSTOCK_BENCH_EVENTS", "20000000"))
 # Where Great Expectations is, or would be, in this environment (the extra quality-gx).
 GX = Path(sysconfig.get_paths()["purelib"]) / "great_expectations"
 
@@ -192,6 +193,39 @@ def models(what: str) -> Bench:
     )
 
 
+def events(folder: Path) -> Path:
+    """Twenty million events of 500,000 visitors, one of whom has 8 %; made once a benchmark, beside its folders."""
+    made = folder.parent / "events"
+    if not made.exists():
+        size = ["--rows", str(EVENTS), "--heavy", "0.08"]
+        subprocess.run([sys.executable, str(SHARED / "bench" / "make_data.py"), "events", str(made), *size], check=True)
+    return made
+
+
+def sessions(folder: Path) -> list[str]:
+    """The session kernel, from Parquet to a table."""
+    conf = ROOT / "scripts" / "bench_sessions"
+    where = [f"--input=bench.events={events(folder)}", f"--warehouse={folder}", f"--conf={conf / 'conf'}"]
+    return [PENSTOCK, "run", f"{conf / 'sessions.py'}:job", "--interval=all", *where]
+
+
+def by_textbook(form: str) -> Callable[[Path], list[str]]:
+    """The command of a textbook form of sessions."""
+
+    def command(folder: Path) -> list[str]:
+        script = SHARED / "bench" / "sessions_by_hand.py"
+        return [sys.executable, str(script), str(events(folder)), str(folder), "--form", form]
+
+    return command
+
+
+def session_rows(folder: Path) -> int:
+    """Rows of the table of sessions, by its log."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder / "bench" / "sessions")).count()
+
+
 BENCHES = {
     "retail": Bench(
         ours=retail,
@@ -219,6 +253,10 @@ BENCHES = {
     "ml_train": models("train"),
     "ml_score": models("score"),
     "ml_reasons": models("reasons"),
+    "sessions": Bench(sessions, by_textbook("window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows),
+    "sessions_window": Bench(
+        sessions, by_textbook("session_window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows
+    ),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),

@@ -1,0 +1,1 @@
+"""What the clickstream jobs share: the event schema, mappings, classification, the session kernel."""

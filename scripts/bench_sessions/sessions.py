@@ -1,0 +1,39 @@
+"""The job of the benchmarks `sessions` and `sessions_window`: the session kernel with the measures of its opponents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock import F, Input, Job, Output
+from penstock_jobs.web.sessionizer import Sessions, sessionized
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+KINDS = ("view", "click", "add_to_cart", "checkout", "purchase")
+RULE = Sessions(
+    key="user_id",
+    time="ts",
+    firsts={"entry_url": ("url", None)},
+    lasts={"exit_url": ("url", None)},
+    sums={kind: kind for kind in KINDS},
+)
+
+
+def transform(events: DataFrame) -> DataFrame:
+    """Events to one row a session."""
+    return sessionized(events, RULE, _told).withColumnsRenamed({"first_ts": "start", "last_ts": "end"})
+
+
+def _told(events: DataFrame) -> DataFrame:
+    return events.withColumns({kind: F.col("event_type") == kind for kind in KINDS})
+
+
+job = Job(
+    name="bench_sessions",
+    description="Sessions of 30 minutes with the usual aggregates.",
+    transform=transform,
+    inputs={"events": Input("bench.events", span="all")},
+    outputs={"sessions": Output("bench.sessions", mode="replace_all")},
+    unit="all",
+)
