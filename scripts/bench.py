@@ -226,6 +226,11 @@ def session_rows(folder: Path) -> int:
     return DeltaTable(str(folder / "bench" / "sessions")).count()
 
 
+def commit(folder: Path) -> list[str]:
+    """A commit of 100,000 staged files, and one that replaces half of them: held against 60 s each and 2 GB."""
+    return [sys.executable, str(ROOT / "scripts" / "bench_storage" / "commit.py"), str(folder)]
+
+
 BENCHES = {
     "retail": Bench(
         ours=retail,
@@ -257,6 +262,7 @@ BENCHES = {
     "sessions_window": Bench(
         sessions, by_textbook("session_window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows
     ),
+    "commit": Bench(commit, None, (), lambda _: 200_000),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -289,7 +290,7 @@ def told_by(error: BaseException, location: str) -> PenstockError | None:
             f"{where}: no AWS credentials were found.",
             hint="Give this process a role, a profile (AWS_PROFILE) or keys.",
         )
-    if any(code in text for code in _DENIED if not code.isdigit()) or "403" in text or "Forbidden" in text:
+    if any(re.search(rf"\b{code}\b", text) for code in (*_DENIED, "Forbidden")):
         return PermissionDeniedError(
             f"{where}: S3 refuses access ({_code(error) or 'access denied'}).",
             hint="Check the credentials, the bucket's policy and the role's permissions.",
