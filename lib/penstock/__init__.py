@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from penstock.pictures import Picture, Results
     from penstock.quality.marks import drop_when, mark_duplicates
     from penstock.quality.personal import masked, masked_email, pseudonym
+    from penstock.storage.kernel import Kernel, Piece, Refused
+    from penstock.storage.shares import Reader
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,7 @@ __all__ = [
     "InputMissingError",
     "Interval",
     "Job",
+    "Kernel",
     "LookBack",
     "MalformedInputError",
     "Output",
@@ -46,6 +49,9 @@ __all__ = [
     "PenstockError",
     "PermissionDeniedError",
     "Picture",
+    "Piece",
+    "Reader",
+    "Refused",
     "RefusedError",
     "Results",
     "SchemaError",
@@ -66,6 +72,8 @@ _HOMES = {
     **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),
     **dict.fromkeys(("masked", "masked_email", "pseudonym"), "penstock.quality.personal"),
     "Interval": "penstock.interval",
+    **dict.fromkeys(("Kernel", "Piece", "Refused"), "penstock.storage.kernel"),
+    "Reader": "penstock.storage.shares",
 }
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import faults, places, promises, staging, verdicts
+from penstock import faults, kernels, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
@@ -27,6 +27,7 @@ from penstock.runstate import Document, RunState, batch_document, kept_document,
 from penstock.spec import Spec, look
 from penstock.storage import publish, read, stage, unchanged
 from penstock.storage.formats import tables
+from penstock.storage.kernel import Kernel
 from penstock.storage.publish import Own, Publication
 from penstock.storage.snapshot import slice_texts
 from penstock.takeover import landed, take_over
@@ -155,8 +156,11 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
     this.ledger.note_staging(this.attempt.epoch, [json.dumps(place) for place in staged_at])
     for name, frame in frames.items():
         with this.step(f"write {name}" if len(frames) > 1 else "write"):
-            this.staged[name] = staging.stage_output(
-                spark, this.spec, this.attempt, name, frame, inputs, this.todo, lookup
+            common = (spark, this.spec, this.attempt, name)
+            this.staged[name] = (
+                kernels.stage_output(*common, frame, inputs, this.todo)
+                if isinstance(frame, Kernel)
+                else staging.stage_output(*common, frame, inputs, this.todo, lookup)
             )
     if this.spec.suites:
         _judge(this)

@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock import promises
-from penstock.config import Dataset
-from penstock.errors import AccountingError, SchemaError
+from penstock.config import Dataset, TextOptions
+from penstock.errors import AccountingError, ConfigurationError, SchemaError
 from penstock.interval import Interval
+from penstock.job import Span
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
 from penstock.places import places, quarantine_of, run_id
@@ -20,14 +21,16 @@ from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
-from penstock.storage import merge, read, scd2, stage, unchanged
+from penstock.storage import merge, read, scd2, shares, stage, unchanged
 from penstock.storage.arrow import mapped
 from penstock.storage.formats.table import StagedFile
+from penstock.storage.kernel import Kernel
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
 from penstock.storage.rejected import Rejected
 from penstock.storage.rows import ROW, SLICE
-from penstock.storage.snapshot import SourceFile, TableSnapshot, slice_texts
+from penstock.storage.shares import Share
+from penstock.storage.snapshot import RawSnapshot, SourceFile, TableSnapshot, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ class InputFrame:
     frame: DataFrame
     files: tuple[SourceFile, ...] = ()
     observed: Observation | None = None
+    shares: tuple[Share, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
         snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
         if isinstance(snapshot, TableSnapshot):
             frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
+        elif given.shares:
+            result[name] = _shares(spark, snapshot, wanted, given.span)
+            continue
         elif any(snapshot.portion(interval, given.span) for interval in wanted):
             frame, files = read.raw(spark, snapshot, wanted, given.span)
         else:
@@ -111,10 +118,24 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     return result
 
 
+def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
+    """A raw input as the shares of its files, for a kernel."""
+    dataset = snapshot.dataset
+    if not isinstance(dataset.options, TextOptions):
+        raise ConfigurationError(
+            f"{dataset.name} is read by a kernel, which needs lines of text; its format is {dataset.format}.",
+            hint="Declare `format: text`.",
+        )
+    owner = snapshot.read_by(todo, span)
+    files = tuple(owner)
+    cut = tuple(shares.cut(files, owner, dataset.options.encoding))
+    return InputFrame(shares.frame(spark, cut), files, shares=cut)
+
+
 def transform(
     spark: SparkSession, spec: Spec, inputs: Mapping[str, InputFrame], todo: Sequence[Interval]
-) -> dict[str, DataFrame]:
-    """Call the job's transform; one frame for each output.
+) -> dict[str, DataFrame | Kernel]:
+    """Call the job's transform; one frame, or kernel, for each output.
 
     Raises:
         SchemaError: It returns something else than its outputs.
@@ -187,12 +208,12 @@ def stage_output(
     known = None
     if not (paths and quarantine.is_looked_up(source)):
         known = Rejected(paths, run_ids, spec.job.name, spec.code_version)
-    plan = _plan(dataset, place[name]["folder"], beside, apart=apart, suite=suite, rejected=known)
+    plan = plan_of(dataset, place[name]["folder"], beside, apart=apart, suite=suite, rejected=known)
     result = [row.asDict() for row in mapped(candidates, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
-    files = _files(result, "data")
-    rejected = _files(result, "quarantine")
-    counts = _counts(result)
-    reasons = _reasons(result)
+    files = files_of(result, "data")
+    rejected = files_of(result, "quarantine")
+    counts = counts_of(result)
+    reasons = reasons_of(result)
     promises.check_slices(spec, name, files, todo)
     read_rows = None
     if given is None:
@@ -210,12 +231,12 @@ def stage_output(
             rejected = _looked_up(spark, spec, place[name]["folder"], rejected, given.files, source, beside, run_ids)
         redactor = Redactor(dataset, source or dataset)
         examples = quarantine.examples([f"{beside.location}/{file.path}" for file in rejected], redactor)
-    measures = _measures(result)
-    more = _more(spark, spec, dataset, suite, files, measures, inputs) if suite else {}
+    measures = measures_of(result)
+    more = more_of(spark, spec, dataset, suite, files, measures, inputs) if suite else {}
     return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, more, paths)
 
 
-def _more(
+def more_of(
     spark: SparkSession,
     spec: Spec,
     dataset: Dataset,
@@ -293,7 +314,7 @@ def matched(
     if mode not in ("merge", "scd2") or not todo:
         return staged
     dataset = spec.outputs[name]
-    plan = _plan(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
+    plan = plan_of(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
     newest = spec.job.outputs[name].newest
     again: Callable[[], Swap] = partial(merge.rewrite, spark, dataset, staged.files, plan, newest=newest)
     if mode == "scd2":
@@ -301,7 +322,7 @@ def matched(
     return replace(staged, merge=(again(), again))
 
 
-def _plan(
+def plan_of(
     dataset: Dataset,
     folder: str,
     beside: Dataset | None,
@@ -310,6 +331,7 @@ def _plan(
     suite: Suite | None = None,
     rejected: Rejected | None = None,
 ) -> StagePlan:
+    """How an output, or a quarantine, is to be written."""
     sliced = dataset.slice.column if dataset.slice else None
     left_out = sliced if dataset.format == "delta" else None
     return StagePlan(
@@ -324,12 +346,14 @@ def _plan(
     )
 
 
-def _files(result: Sequence[Mapping[str, Any]], kind: str) -> tuple[StagedFile, ...]:
+def files_of(result: Sequence[Mapping[str, Any]], kind: str) -> tuple[StagedFile, ...]:
+    """The files of a kind that the tasks wrote."""
     rows = sorted((row for row in result if row["kind"] == kind), key=lambda row: (row["slice"] or "", row["path"]))
     return tuple(StagedFile(r["path"], r["slice"], r["rows"], r["bytes"], r["stats"]) for r in rows)
 
 
-def _counts(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, int | None, int, str | None], int]:
+def counts_of(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, int | None, int, str | None], int]:
+    """Rows by slice, file, disposition and reason."""
     counts: Counter[tuple[str | None, int | None, int, str | None]] = Counter()
     for row in result:
         if row["kind"] == "count":
@@ -337,7 +361,8 @@ def _counts(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, int |
     return dict(counts)
 
 
-def _reasons(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, str], int]:
+def reasons_of(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, str], int]:
+    """Rejected rows by slice and rule."""
     reasons: Counter[tuple[str | None, str]] = Counter()
     for row in result:
         if row["kind"] == "reason":
@@ -345,7 +370,8 @@ def _reasons(result: Sequence[Mapping[str, Any]]) -> dict[tuple[str | None, str]
     return dict(reasons)
 
 
-def _measures(result: Sequence[Mapping[str, Any]]) -> dict[str | None, Measures]:
+def measures_of(result: Sequence[Mapping[str, Any]]) -> dict[str | None, Measures]:
+    """What was counted on the way for rules, by slice."""
     measures: dict[str | None, Measures] = {}
     for row in result:
         if row["kind"] == "measures":
@@ -378,9 +404,9 @@ def _looked_up(
         job=spec.job.name,
         code_version=spec.code_version,
     )
-    plan = _plan(beside, folder, None, apart=True)
+    plan = plan_of(beside, folder, None, apart=True)
     result = [row.asDict() for row in mapped(frame, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
-    staged = _files(result, "data")
+    staged = files_of(result, "data")
     staged_rows, found_rows = sum(f.rows for f in staged), sum(f.rows for f in found)
     if staged_rows != found_rows:
         raise AccountingError(

@@ -46,6 +46,14 @@ def open_bytes(path: str) -> IO[bytes]:
     return open(path, "rb")
 
 
+def open_seekable(path: str) -> IO[bytes]:
+    """The bytes of a file that is not compressed, in which one may go about."""
+    if objects.is_s3(path):
+        system, inside = objects.filesystem(path)
+        return cast(IO[bytes], system.open_input_file(inside))
+    return open(path, "rb")
+
+
 def _open_s3(path: str) -> pa.NativeFile:
     system, inside = objects.filesystem(path)
     kinds = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}

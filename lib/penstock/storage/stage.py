@@ -142,7 +142,7 @@ class SliceWriter:
     def _flush(self, slice_value: str | None) -> None:
         buffer = self._buffers.pop(slice_value)
         self._buffered -= buffer.bytes
-        table = pa.Table.from_batches(buffer.batches)
+        table = pa.Table.from_batches(buffer.batches).unify_dictionaries()
         target = self._open.pop(slice_value, None) or self._begin(slice_value, table.schema)
         self._open[slice_value] = target
         target.writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -162,7 +162,13 @@ class SliceWriter:
         sink = system.open_output_stream(inside)
         metadata: list[pq.FileMetaData] = []
         writer = pq.ParquetWriter(
-            sink, schema, compression="snappy", coerce_timestamps="us", metadata_collector=metadata
+            sink,
+            schema,
+            compression="snappy",
+            coerce_timestamps="us",
+            metadata_collector=metadata,
+            # A column that came dictionary-encoded is a column of its values to every reader.
+            store_schema=False,
         )
         return _OpenFile(sink, relative, writer, metadata=metadata)
 
@@ -192,6 +198,35 @@ def _columns_with_nan(table: pa.Table) -> Iterator[str]:
             yield name
 
 
+@dataclass
+class Tally:
+    """What a task counted.
+
+    Attributes:
+        counts: Rows by (slice, file, disposition, reason).
+        reasons: Rejected rows by (slice, rule).
+        measures: What rules ask for, by slice.
+    """
+
+    counts: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    reasons: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    measures: dict[str | None, Measures] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of RESULT_SCHEMA."""
+        rows: list[dict[str, Any]] = [
+            {"kind": "count", "slice": value, "file": file, "disposition": disposition, "reason": reason, "rows": n}
+            for (value, file, disposition, reason), n in self.counts.items()
+        ]
+        rows += [{"kind": "reason", "slice": v, "reason": rule, "rows": n} for (v, rule), n in self.reasons.items()]
+        return rows + [{"kind": "measures", "slice": v, "stats": m.to_json()} for v, m in self.measures.items()]
+
+
+def result(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    """Rows of RESULT_SCHEMA as a batch."""
+    return pa.RecordBatch.from_pylist(rows, schema=_RESULT)
+
+
 def slice_text(value: Any) -> str | None:
     """A slice value as the text that Delta keeps for a partition (dates ISO, timestamps in UTC with a Z)."""
     if value is None:
@@ -217,21 +252,19 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
         accepted = SliceWriter("data", plan.root, plan.folder, plan.file_bytes)
         beside = plan.folder if plan.rejected else f"{plan.folder}/found"
         rejected = SliceWriter("quarantine", plan.quarantine_root or plan.root, beside, plan.file_bytes)
-        counts: Counter[tuple[Any, ...]] = Counter()
-        reasons: Counter[tuple[str | None, str]] = Counter()
-        measures: dict[str | None, Measures] = {}
+        tally = Tally()
         for batch in batches:
             if batch.num_rows == 0:
                 continue
             for value, part in _by_slice(batch):
-                _count(counts, value, part)
+                _count(tally.counts, value, part)
                 disposition = part.column(DISPOSITION)
                 good = pc.equal(disposition, ACCEPTED)
                 all_good = pc.all(good).as_py()
                 kept = part if all_good else part.filter(good)
                 place = value if plan.by_slice else None
                 if plan.wanted is not None:
-                    here = measures.setdefault(place, Measures(Verdicts.none(plan.wanted.rules)))
+                    here = tally.measures.setdefault(place, Measures(Verdicts.none(plan.wanted.rules)))
                     here.add(part, kept, plan.wanted)
                 if kept.num_rows:
                     accepted.add(place, kept.select(list(plan.columns)))
@@ -241,16 +274,10 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
                         rejected.add(value, _rejected(plan, bad, value))
                         rules = pc.struct_field(pc.list_flatten(bad.column(ERRORS)), "rule")
                         for entry in pc.value_counts(rules).to_pylist():
-                            reasons[(value, entry["values"])] += entry["counts"]
-        rows = accepted.close() + rejected.close()
-        rows += [
-            {"kind": "count", "slice": value, "file": file, "disposition": disposition, "reason": reason, "rows": n}
-            for (value, file, disposition, reason), n in counts.items()
-        ]
-        rows += [{"kind": "reason", "slice": value, "reason": rule, "rows": n} for (value, rule), n in reasons.items()]
-        rows += [{"kind": "measures", "slice": v, "stats": here.to_json()} for v, here in measures.items()]
+                            tally.reasons[(value, entry["values"])] += entry["counts"]
+        rows = accepted.close() + rejected.close() + tally.rows()
         if rows:
-            yield pa.RecordBatch.from_pylist(rows, schema=_RESULT)
+            yield result(rows)
 
     return write
 
