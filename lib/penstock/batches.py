@@ -17,6 +17,7 @@ from penstock.report.store import Store
 from penstock.runner import run
 from penstock.session import get_session
 from penstock.spec import Spec, look
+from penstock.storage.snapshot import Snapshot
 from penstock.tally import MOST_FILES
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run_all(
         return _not_begun(spec, error, started)
     documents = []
     for at in range(0, len(spec.intervals), size):
-        part = replace(spec, intervals=spec.intervals[at : at + size])
+        part = replace(spec, intervals=spec.intervals[at : at + size], seen=_not_ours(spec) if at else spec.seen)
         where = f"{part.intervals[0].label} ({at // size + 1} of {-(-len(spec.intervals) // size)})"
         if several:
             progress(where)
@@ -107,6 +108,12 @@ def run_all(
         if several
         else documents[0]
     )
+
+
+def _not_ours(spec: Spec) -> Mapping[str, Snapshot] | None:
+    """What was seen of the inputs that this job does not write itself: an earlier batch has changed the others."""
+    own = {output.dataset for output in spec.job.outputs.values()}
+    return {name: seen for name, seen in (spec.seen or {}).items() if spec.job.inputs[name].dataset not in own}
 
 
 def worst(states: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ class LookBack:
         return f"the interval and {self.days} days before it"
 
 
-Span = Literal["interval", "to_date", "all"] | LookBack
+Span = Literal["interval", "earlier", "to_date", "all"] | LookBack
 
 
 class Params(BaseModel):
@@ -61,9 +61,9 @@ class Input:
 
     Attributes:
         dataset: Its name in the catalog.
-        span: Which slices a run over an interval reads: those of the `interval` itself, all
-            slices up to the interval's end (`to_date`), the whole dataset (`all`), or the interval's and so many days
-            before it (`LookBack(days)`).
+        span: Which slices a run over an interval reads: those of the `interval` itself, all slices
+            `earlier` than it (which may be those of the job's own output), all up to the interval's end
+            (`to_date`), the whole dataset (`all`), or the interval's and so many days before it (`LookBack(days)`).
         optional: The job runs without it; the transform is then given an empty frame.
         before: With the span `interval`: how many slices before the interval's own are read beside them.
         after: As `before`, behind them. What is read so does not make a run stale: a job that needs it replaces, by
@@ -176,6 +176,12 @@ class Job:
                 f"Job {self.name}: its transform does not take the input {', '.join(sorted(missing))}."
             )
         for name, output in self.outputs.items():
+            own = [given for given in self.inputs.values() if given.dataset == output.dataset]
+            if any(given.span != "earlier" or not given.optional for given in own) or (own and self.batch != 1):
+                raise ConfigurationError(
+                    f"Job {self.name} reads {output.dataset}, which it writes: that may be only what lies before an "
+                    "interval (span='earlier', optional=True), one interval at a time (batch=1)."
+                )
             if output.rows_of is not None and output.rows_of not in self.inputs:
                 raise ConfigurationError(
                     f"Job {self.name}: output {name} keeps the rows of {output.rows_of}, which is no input."

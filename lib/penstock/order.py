@@ -193,8 +193,8 @@ def reads_any(given: Input, interval: Interval, intervals: Sequence[Interval]) -
     """Whether a run over `interval` reads any of the others, which are in order of time."""
     if given.span == "all":
         return True
-    if given.span == "to_date":
-        return intervals[0].start < interval.end
+    if given.span in ("earlier", "to_date"):
+        return intervals[0].start < (interval.end if given.span == "to_date" else interval.start)
     start = given.span.start(interval) if isinstance(given.span, LookBack) else interval.start
     # The last one that begins before our end; those before it end before it begins.
     at = bisect_left(intervals, interval.end, key=lambda other: other.start)

@@ -231,17 +231,18 @@ def _check_lookups(job: Job, rules: Sequence[Rule], config: Config) -> None:
 
 
 def look(spec: Spec) -> View:
-    """Look at the inputs, unless that was done already; Spark is not needed for it.
+    """Look at the inputs, but for those that were seen already; Spark is not needed for it.
 
     Raises:
         PermissionDeniedError: A folder cannot be listed.
         ConfigurationError: Files cannot be shared out among intervals.
     """
-    if spec.seen is not None:
-        return View(spec, spec.seen)
-    unit, asked = spec.job.unit, spec.intervals
-    seen = {name: snapshot.take(dataset, unit, spec.timezone, asked) for name, dataset in spec.inputs.items()}
-    return View(spec, seen)
+    unit, asked, seen = spec.job.unit, spec.intervals, spec.seen or {}
+    found = {
+        name: seen[name] if name in seen else snapshot.take(dataset, unit, spec.timezone, asked)
+        for name, dataset in spec.inputs.items()
+    }
+    return View(spec, found)
 
 
 def asked_intervals(

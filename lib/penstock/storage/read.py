@@ -135,8 +135,8 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
         return frame
     column = F.col(f"`{dataset.slice.column}`")
     kind = "timestamp" if dataset.slice.unit == "hour" else "date"
-    last = max(interval.end for interval in intervals)
-    if span == "to_date":
+    last = max(interval.start if span == "earlier" else interval.end for interval in intervals)
+    if span in ("earlier", "to_date"):
         return frame.where(column < F.lit(Interval.of(dataset.slice.unit, last, snapshot.tz).slice_value).cast(kind))
     condition = None
     back = span if isinstance(span, LookBack) else None

@@ -88,7 +88,7 @@ class _Parts:
             window = self._between(span.start(interval), interval.end)
             return _together([portion for _, portion in window]) if window else None
         ends, running = self._to_date
-        before = bisect_right(ends, interval.end)
+        before = bisect_right(ends, interval.start if span == "earlier" else interval.end)
         return running[before - 1] if before else None
 
     def read_over(self, intervals: Sequence[Interval], span: Span) -> list[Portion]:
@@ -158,7 +158,7 @@ class RawSnapshot(_Parts):
                 if any(start <= interval.start and interval.end <= end for start, end in windows)
                 for file in self._files[interval]
             }
-        last = max(interval.end for interval in intervals)
+        last = max(interval.start if span == "earlier" else interval.end for interval in intervals)
         chosen = [interval for interval in sorted(self._files) if span == "all" or interval.end <= last]
         dated = {file: interval for interval in chosen for file in self._files[interval]}
         return dated | (dict.fromkeys(self.undated, intervals[-1]) if span == "all" else {})
