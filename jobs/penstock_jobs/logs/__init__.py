@@ -1,0 +1,1 @@
+"""Log analysis: raw log files to lines, traffic, templates and alerts."""
