@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_growth
+import bench_templates
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -231,6 +232,33 @@ def commit(folder: Path) -> list[str]:
     return [sys.executable, str(ROOT / "scripts" / "bench_storage" / "commit.py"), str(folder)]
 
 
+def access_lines(folder: Path) -> Path:
+    """Five million combined lines of one day, one in a thousand garbage; made once, beside the folders."""
+    made = folder.parent / "2026-01-13"
+    if not made.exists():
+        make = [sys.executable, str(SHARED / "bench" / "make_data.py"), "logs", str(made), "--rows", "5000000"]
+        subprocess.run(make, check=True)
+    return made
+
+
+def access_log(folder: Path) -> list[str]:
+    """All of them to the table of lines, the garbage to its quarantine."""
+    where = [f"--input=logs.raw={access_lines(folder)}", f"--warehouse={folder}"]
+    return [PENSTOCK, "run", "log_lines", "--interval=2026-01-13", *where]
+
+
+def access_by_hand(folder: Path) -> list[str]:
+    """The opponent, which drops the garbage."""
+    return [sys.executable, str(SHARED / "bench" / "access_log_by_hand.py"), str(access_lines(folder)), str(folder)]
+
+
+def access_rows(folder: Path) -> int:
+    """Rows of the lines, by the table's log."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder / "logs" / "lines")).count()
+
+
 BENCHES = {
     "retail": Bench(
         ours=retail,
@@ -263,6 +291,7 @@ BENCHES = {
         sessions, by_textbook("session_window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows
     ),
     "commit": Bench(commit, None, (), lambda _: 200_000),
+    "access_log": Bench(access_log, access_by_hand, (SHARED / "bench" / "access_log_by_hand.py",), access_rows),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),
@@ -321,12 +350,13 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"any of {', '.join(BENCHES)}, or of what grows: {', '.join(bench_growth.GROWTHS)}; all without it",
+        help=f"any of {', '.join([*BENCHES, 'log_templates'])}, or of what grows: {', '.join(bench_growth.GROWTHS)}; "
+        "all without it",
     )
     parser.add_argument("--runs", type=int, default=3, help="runs of each that count (at least 3)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     given = parser.parse_args()
-    names = [*BENCHES, *bench_growth.GROWTHS]
+    names = [*BENCHES, "log_templates", *bench_growth.GROWTHS]
     if unknown := sorted(set(given.names) - set(names)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     results = []
@@ -336,7 +366,9 @@ def main() -> None:
             sys.stderr.write(f"{name}: skipped, {missing[0]} is not there\n")
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as scratch:
-            if name in BENCHES:
+            if name == "log_templates":
+                result = bench_templates.measure(Path(scratch))
+            elif name in BENCHES:
                 result = measure(name, max(given.runs, 3), Path(scratch))
             else:
                 result = bench_growth.measure(name, Path(scratch))
