@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from penstock_jobs.web import sessionizer
+from penstock_jobs.web import session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
 
 if TYPE_CHECKING:
@@ -108,19 +108,19 @@ def batches_of(rows: list[Row], size: int) -> list[pa.RecordBatch]:
 def test_500_cases_equal_the_oracle_whatever_the_batches(
     longest_days: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessionizer, "_ROWS", 1)
+    monkeypatch.setattr(session_kernel, "_ROWS", 1)
     longest = None if longest_days is None else timedelta(days=longest_days)
     for seed in range(500):
         rows = some_rows(seed)
         wanted = oracle(rows, longest)
         for size in (1, 3, 1000):
-            kernel = sessionizer._kernel(rule(longest_days))
+            kernel = session_kernel.kernel(rule(longest_days))
             found = [row for batch in kernel(batches_of(rows, size)) for row in batch.to_pylist()]
             assert found == wanted, (seed, size)
 
 
 def test_marks_tell_the_session_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessionizer, "_ROWS", 1)
+    monkeypatch.setattr(session_kernel, "_ROWS", 1)
     for seed in range(100):
         rows = some_rows(seed)
         first: dict[tuple[str, str], datetime] = {}
@@ -128,7 +128,7 @@ def test_marks_tell_the_session_of_each_row(monkeypatch: pytest.MonkeyPatch) -> 
             for row in rows:
                 if row["user"] == session["user"] and session["first_ts"] <= row["at"] <= session["last_ts"]:
                     first[row["user"], row["id"]] = session["first_ts"]
-        marker = sessionizer._marker(rule(1), "first_ts")
+        marker = session_kernel.marker(rule(1), "first_ts")
         found = [row for batch in marker(batches_of(rows, 2)) for row in batch.to_pylist()]
         assert {(row["user"], row["id"]): row["first_ts"] for row in found} == first, seed
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from penstock.interval import Interval, around
-from penstock_jobs.web import sessionizer
+from penstock_jobs.web import session_kernel
 from penstock_jobs.web.session_rules import SessionRules, read_after, read_before, written_after, written_before
 
 DAYS = [date(2026, 2, 20) + timedelta(days=n) for n in range(14)]
@@ -49,7 +49,7 @@ def sessions_of(rows: list[Row], rules: SessionRules) -> Table:
     ordered = sorted(rows, key=lambda row: (row["key"], row["event_ts"], row["event_id"]))
     batches = [pa.RecordBatch.from_pylist(ordered, SCHEMA)] if ordered else []
     table: Table = {}
-    for batch in sessionizer._kernel(how)(batches):
+    for batch in session_kernel.kernel(how)(batches):
         for row in batch.to_pylist():
             table.setdefault(row["first_ts"].date(), []).append(row)
     return table

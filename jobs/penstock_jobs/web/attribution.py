@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 START, CONVERSION, NULL = "(start)", "(conversion)", "(null)"
 """States of the chain that are no touches."""
@@ -41,6 +43,8 @@ def removal_effects(moves: Mapping[tuple[str, str], float]) -> dict[str, float]:
     Args:
         moves: (state, next state): how often.
     """
+    import numpy as np
+
     channels = sorted({state for pair in moves for state in pair} - {START, CONVERSION, NULL})
     index = {START: 0, **{channel: n + 1 for n, channel in enumerate(channels)}}
     size = len(index)
@@ -58,6 +62,8 @@ def removal_effects(moves: Mapping[tuple[str, str], float]) -> dict[str, float]:
 
 def _chance(moves: NDArray[np.float64], removed: int | None) -> float:
     """The chance to come from the start to a conversion."""
+    import numpy as np
+
     size = moves.shape[0]
     within, out = moves[:, :size].copy(), moves[:, size].copy()
     if removed is not None:
