@@ -41,13 +41,13 @@ def table(spark: SparkSession) -> DataFrame:
     ("algorithm", "task"),
     [
         ("logistic_regression", "classification"),
-        ("decision_tree", "classification"),
+        pytest.param("decision_tree", "classification", marks=pytest.mark.slow),
         ("random_forest", "classification"),
         ("boosted_trees", "classification"),
-        ("linear_svm", "classification"),
+        pytest.param("linear_svm", "classification", marks=pytest.mark.slow),
         ("linear_regression", "regression"),
-        ("random_forest", "regression"),
-        ("boosted_trees", "regression"),
+        pytest.param("random_forest", "regression", marks=pytest.mark.slow),
+        pytest.param("boosted_trees", "regression", marks=pytest.mark.slow),
     ],
 )
 def test_arrays_say_what_mllib_says_and_reasons_add_up(table: DataFrame, algorithm: Any, task: Any) -> None:
