@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,7 +75,8 @@ def test_every_flavour_gives_the_local_runs_tables(emr: App, shop: Path, env: st
     conf = shop / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "environment.yaml").write_text(
-        "emr:\n  artefacts: s3://penstock/code\n  logs: s3://penstock/logs\n  architecture: x86_64\n  full: false\n"
+        "emr:\n  artefacts: s3://penstock/code\n  logs: s3://penstock/logs\n  full: false\n"
+        f"  architecture: {'arm64' if platform.machine() in ('arm64', 'aarch64') else 'x86_64'}\n"
         "  role: arn:aws:iam::123456789012:role/runs\n  region: us-east-1\n  eks: {virtual_cluster: penstock}\n"
         f"  endpoint_url: {emr.options.endpoint}\nspark: {{conf: {{spark.sql.shuffle.partitions: 2}}}}\n"
     )

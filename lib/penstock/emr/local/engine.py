@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from penstock.class_archive import options as class_options
-from penstock.emr.facts import IMAGES, billed_memory
+from penstock.emr.facts import IMAGES
 from penstock.emr.local import process
 from penstock.emr.local.localise import CannotRunError, Fetcher, Submission, environment, localised, parse
+from penstock.emr.local.outcome import explanation, used
 from penstock.emr.local.process import Running
 from penstock.emr.local.protocol import now
 from penstock.emr.local.runtimes import Runtime
@@ -25,11 +26,7 @@ from penstock.emr.local.state import Document, Kind, State
 
 _TICK = 0.1
 _UPLOAD_SECONDS = 1.0
-_TAIL = 4_000
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "PENSTOCK_CACHE", "JAVA_HOME")
-_TELLING = re.compile(
-    r"^(?:Exception in thread .*|Caused by: .*|[\w.]*(?:Error|Exception)\b.*|.*exit code.*)$", re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -222,7 +219,7 @@ class Engine:
             return "cancelled", "Cancelled by request."
         if timed_out:
             return "failed", f"The run did not end within its time limit of {plan.seconds or 0:g} s."
-        return ("succeeded", "") if code == 0 else ("failed", _explanation(code, running.folder))
+        return ("succeeded", "") if code == 0 else ("failed", explanation(code, running.folder))
 
     def _command(self, plan: Plan, id_: str, attempt: int, working: Path) -> tuple[list[str], dict[str, str]]:
         environ = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
@@ -311,8 +308,9 @@ class Engine:
             command += ["--conf", f"{key}={value}"]
         return [
             *command,
+            # Spark's only way to name an application on a local master: dashboards find it by this name.
             "--conf",
-            f"spark.app.id={name}",
+            f"spark.test.appId={name}",
             *submission.options,
             submission.program,
             *submission.arguments,
@@ -338,7 +336,7 @@ class Engine:
     def _end(self, kind: Kind, id_: str, outcome: str, detail: str) -> None:
         document = self.state.get(kind, id_)
         assert document is not None
-        usage = _usage(document)
+        usage = used(document)
         self.state.change(kind, id_, state=outcome, detail=detail, ended=now(), process=None, usage=usage)
 
     def _is_cancelled(self, kind: Kind, id_: str) -> bool:
@@ -367,34 +365,3 @@ def _heap(asked: str, most_gb: int) -> int:
     match = re.fullmatch(r"(\d+)([mgMG])b?", asked)
     wanted = int(match[1]) * (1024 if match[2].lower() == "g" else 1) if match else 1024
     return min(wanted, 1024 * most_gb)
-
-
-def _explanation(code: int, folder: Path) -> str:
-    """What EMR says of a run that failed: the exit code and the last exceptions."""
-    text = ""
-    for stream in ("stderr.log", "stdout.log"):
-        with contextlib.suppress(FileNotFoundError), (folder / stream).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            text += file.read().decode("utf-8", "replace")
-    last = _TELLING.findall(text)[-3:]
-    told = " Last few exceptions: " + " | ".join(line.strip()[:300] for line in last) if last else ""
-    return f"Job failed, please check complete logs in configured logging destination. ExitCode: {code}.{told}"
-
-
-def _usage(document: Mapping[str, Any]) -> dict[str, float]:
-    """What EMR Serverless would bill: for each worker at least a minute of what was asked for."""
-    started, confs = document.get("started"), document.get("confs", {})
-    if not started:
-        return {}
-    hours = max(now() - started, 60.0) / 3600
-
-    def size(kind: str) -> tuple[int, float, int]:
-        heap = re.match(r"\d+", confs.get(f"spark.{kind}.memory", "14g"))
-        disk = re.match(r"\d+", confs.get(f"spark.emr-serverless.{kind}.disk", "20g"))
-        cores = int(confs.get(f"spark.{kind}.cores", "4"))
-        return cores, billed_memory(int(heap[0]) if heap else 14), max(0, (int(disk[0]) if disk else 20) - 20)
-
-    executors = int(confs.get("spark.executor.instances") or confs.get("spark.dynamicAllocation.initialExecutors") or 3)
-    driver, executor = size("driver"), size("executor")
-    names = ("vCPUHour", "memoryGBHour", "storageGBHour")
-    return {name: round((driver[at] + executors * executor[at]) * hours, 6) for at, name in enumerate(names)}
