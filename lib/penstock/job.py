@@ -177,10 +177,10 @@ class Job:
             )
         for name, output in self.outputs.items():
             own = [given for given in self.inputs.values() if given.dataset == output.dataset]
-            if any(given.span != "earlier" or not given.optional for given in own) or (own and self.batch != 1):
+            if any(given.span == "earlier" and (not given.optional or self.batch != 1) for given in own):
                 raise ConfigurationError(
-                    f"Job {self.name} reads {output.dataset}, which it writes: that may be only what lies before an "
-                    "interval (span='earlier', optional=True), one interval at a time (batch=1)."
+                    f"Job {self.name} reads what it wrote earlier to {output.dataset}: the first interval finds "
+                    "nothing there (optional=True), and each must see the one before it (batch=1)."
                 )
             if output.rows_of is not None and output.rows_of not in self.inputs:
                 raise ConfigurationError(
