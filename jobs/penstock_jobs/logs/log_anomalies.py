@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import Field
 
 from penstock import F, Input, Job, LookBack, Output, Params, Window
 from penstock_jobs.logs.charts import of_alerts
-from penstock_jobs.logs.odd import Baseline, isolation, principal
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -119,6 +117,8 @@ def of_counts(
     counted: Mapping[str, Counted], day: date, texts: Mapping[str, str], params: LogAnomaliesParams
 ) -> list[Alert]:
     """Bursts, new templates and vanished ones, by the counts of the day and of those before it."""
+    from penstock_jobs.logs.odd import Baseline
+
     spans: dict[str, list[int]] = defaultdict(list)
     known: dict[str, set[date]] = defaultdict(set)
     for each in counted.values():
@@ -173,6 +173,10 @@ def _of_sessions(today: DataFrame, params: LogAnomaliesParams) -> list[Alert]:
 
 
 def _odd_forms(system: str, rows: Sequence[Any], params: LogAnomaliesParams) -> Iterable[Alert]:
+    import numpy as np
+
+    from penstock_jobs.logs.odd import isolation, principal
+
     rows = sorted(rows, key=lambda row: row["one"])
     names = sorted({name for row in rows for name, _ in row["form"]})
     place = {name: at for at, name in enumerate(names)}

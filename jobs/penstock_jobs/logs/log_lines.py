@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
-from penstock import Input, Job, Kernel, Output, Params
+from penstock import Input, Job, Output, Params
 from penstock.interval import zone
-from penstock_jobs.logs.detect import Choice
-from penstock_jobs.logs.parse import parse
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from penstock import Kernel
 
 
 class LogLinesParams(Params):
@@ -53,6 +53,10 @@ class LogLinesParams(Params):
 
 def transform(raw: DataFrame, params: LogLinesParams) -> Kernel:
     """Every line becomes a row, is part of one, is refused with the reason, or is dropped (blank lines, headers)."""
+    from penstock import Kernel
+    from penstock_jobs.logs.detect import Choice
+    from penstock_jobs.logs.parse import parse
+
     choice = Choice(params.timezone, dict(params.formats), dict(params.patterns))
     for name in params.formats.values():
         choice.named(name)

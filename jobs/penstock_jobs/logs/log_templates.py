@@ -12,11 +12,12 @@ from penstock import F, Input, Job, Output, Params, drop_when
 from penstock_jobs.logs.charts import of_templates
 from penstock_jobs.logs.drain import Settings
 from penstock_jobs.logs.masks import DEFAULT
-from penstock_jobs.logs.templates import COUNT_SCHEMA, Assigns, System, Systems, count, templates
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
+
+    from penstock_jobs.logs.templates import Systems
 
 TEMPLATES = "log_date date, template_id string, event_dataset string, template string, lines bigint"
 _CARRIED = ("log_date", "log_file_path", "log_offset", "timestamp", "event_dataset", "log_level", "message")
@@ -54,6 +55,8 @@ class LogTemplatesParams(Params):
 
     def as_systems(self) -> Systems:
         """The same for the kernels."""
+        from penstock_jobs.logs.templates import System, Systems
+
         other = System(self.masks, Settings(self.similarity, self.depth, self.children, masks_count=True))
         named = {
             name: System(own.masks, Settings(own.similarity, own.depth, self.children, own.masks_count))
@@ -68,6 +71,8 @@ def transform(lines: DataFrame, known: DataFrame, params: LogTemplatesParams) ->
     The distinct masked messages come to the driver: what varies is masked, so they are few however many lines there
     are.
     """
+    from penstock_jobs.logs.templates import COUNT_SCHEMA, count, templates
+
     systems = params.as_systems()
     lines = lines.withColumn("message", message())
     texts = lines.where(F.col("message").isNotNull()).select("log_date", "event_dataset", "message")
@@ -109,6 +114,8 @@ def _events(
     words: Mapping[str, tuple[str, ...]],
     session: str,
 ) -> DataFrame:
+    from penstock_jobs.logs.templates import Assigns
+
     names = [name for name in (*_CARRIED, *_HIDDEN) if name in lines.columns]
     carried = lines.select(*names)
     kept = [f"`{each.name}` {each.dataType.simpleString()}" for each in carried.schema if each.name != "message"]

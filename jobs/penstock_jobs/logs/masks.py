@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING
 
 from penstock_jobs.logs.drain import WILD
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SIZE = r"[KMGT]?i?B"
 # In the order in which they are tried at a place. All are in the language of RE2, which Arrow speaks.
@@ -40,9 +41,12 @@ def _joined(masks: tuple[str, ...]) -> str:
 def masked(messages: pa.Array, masks: Sequence[str]) -> pa.Array:
     """The first line of each message, blanks brought to one, with `<*>` for what varies.
 
+    >>> import pyarrow as pa
     >>> masked(pa.array(["Served  block blk_17 to /10.0.0.1"]), DEFAULT).to_pylist()
     ['Served block <*> to <*>']
     """
+    import pyarrow.compute as pc
+
     texts = messages
     if pc.any(pc.match_substring(texts, "\n")).as_py():
         texts = pc.replace_substring_regex(texts, r"(?s)\n.*", "")
