@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,3 +239,12 @@ def shop(tmp_path: Path, spark: SparkSession) -> Any:
         return Shop(tmp_path, spark, **settings)
 
     return make
+
+
+@pytest.fixture
+def without_ansi(spark: SparkSession) -> Iterator[None]:
+    """The session with ANSI mode off, as a user's settings may have it and Spark 3.5 has it by itself."""
+    before = str(spark.conf.get("spark.sql.ansi.enabled"))
+    spark.conf.set("spark.sql.ansi.enabled", "false")
+    yield
+    spark.conf.set("spark.sql.ansi.enabled", before)

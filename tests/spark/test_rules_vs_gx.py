@@ -268,6 +268,19 @@ def test_judged_in_the_write_pass_or_after_it_is_the_same(small: SparkSession, n
     }
 
 
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in FRAMES])
+def test_without_ansi_all_is_the_same(small: SparkSession, without_ansi: None, name: str) -> None:
+    lax = small.createDataFrame(FRAMES[name], DDL).coalesce(1).persist()
+    found = ours(lax, RULES), ours(lax, REJECTING), unexpected_ids(lax, REJECTING)
+    lax.unpersist()
+    small.conf.set("spark.sql.ansi.enabled", "true")
+    strict = small.createDataFrame(FRAMES[name], DDL).coalesce(1).persist()
+    wanted = ours(strict, RULES), ours(strict, REJECTING), unexpected_ids(strict, REJECTING)
+    strict.unpersist()
+    for one, other in zip(found, wanted, strict=True):
+        assert str(one) == str(other)
+
+
 def test_every_expectation_that_they_judge_on_spark_has_a_case() -> None:
     not_on_spark = {kind for kind in EXPECTATIONS if "like_pattern" in kind}
     assert set(EXPECTATIONS) - OWN - not_on_spark == {case.rule.expectation.type for case in CASES}

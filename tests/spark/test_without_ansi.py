@@ -47,7 +47,7 @@ dear:
   expect_column_values_to_be_between: {column: price, min_value: 0, max_value: 1000}
   severity: reject
 whole:
-  expect_rows_to_satisfy: {condition: small / nullif(id, 0) < 100 or big + 0 > 5}
+  expect_rows_to_satisfy: {condition: 'small / nullif(id, 0) < 100 or big > 5'}
   severity: reject
 added:
   expect_multicolumn_sum_to_equal: {column_list: [id, small], sum_total: 3}
@@ -110,4 +110,4 @@ def test_the_same_rows_and_reasons(
     assert table
     assert refused
     assert account["orders"]["read"] == 300
-    assert told[0] == told[1]
+    assert repr(told[0]) == repr(told[1])
