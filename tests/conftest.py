@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
+from penstock.releases import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,7 +49,8 @@ class SmallSpark:
 class SmallSettings:
     """The part of an environment's settings that a session needs."""
 
-    release: str = "emr-spark-8.1.0"
+    # Another one needs its own version of PySpark: see tests/integration/test_other_sparks.py.
+    release: str = os.environ.get("PENSTOCK_TEST_RELEASE", DEFAULT_RELEASE)
     timezone: str = "UTC"
     spark: SmallSpark = field(default_factory=SmallSpark)
 

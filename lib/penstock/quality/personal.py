@@ -60,7 +60,9 @@ def masked(column: str | Column, keep: int = 4) -> Column:
     value = (F.col(column) if isinstance(column, str) else column).cast("string")
     size = F.length(value)
     kept = F.when(size >= 2 * keep, F.lit(keep)).otherwise(F.lit(0))
-    return F.concat(F.repeat(F.lit("*"), size - kept), F.substr(value, size - kept + 1, kept))
+    # By its name, for Spark 3.5's own function takes no column as the number.
+    stars = F.call_function("repeat", F.lit("*"), size - kept)
+    return F.concat(stars, F.substr(value, size - kept + 1, kept))
 
 
 def masked_email(column: str | Column) -> Column:

@@ -91,7 +91,9 @@ def matches(value: Column, form: str) -> Column:
         month = part(groups["m"])
     else:
         short = "".join(name[:3] for name in _MONTHS.split("|"))
-        month = F.floor(F.instr(F.lit(short), F.lower(F.substring(text(named), 1, 3))) / 3 + 1).cast("int")
+        # By its name, for Spark 3.5's own function takes no column to look for.
+        place = F.call_function("instr", F.lit(short), F.lower(F.substring(text(named), 1, 3)))
+        month = F.floor(place / 3 + 1).cast("int")
 
     # Without a year Python takes 1900, which was no leap year; with two digits 69 is 1969 and 68 is 2068.
     years: Column = F.lit(1900)
