@@ -120,6 +120,8 @@ def session_confs(settings: SessionSettings) -> dict[str, str]:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        # Delta's parser drops the arguments of a query in the way in which Spark 4.1 hands them to it.
+        "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
     }
 
 

@@ -64,11 +64,14 @@ def read(path: str) -> tuple[bytes, str] | None:
     with plain_errors(path):
         try:
             answer = client("s3").get_object(Bucket=bucket, Key=key)
-            return answer["Body"].read(), answer["ETag"]
+            data, tag = answer["Body"].read(), answer.get("ETag")
         except Exception as error:
             if _code(error) in _ABSENT:
                 return None
             raise
+    if tag is None:
+        raise EngineError(f"{path}: S3 answered with something that is no object.", hint="Run it again.")
+    return data, str(tag)
 
 
 def write(path: str, data: bytes) -> None:
