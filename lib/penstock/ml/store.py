@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigurationError, UsageError
 from penstock.ml.registry import LISTED, Decision, find, states
-from penstock.storage.formats.delta import open_table
+from penstock.storage import objects
+from penstock.storage.formats import tables
 
 if TYPE_CHECKING:
-    from penstock.config import Config
+    from penstock.config import Config, Dataset
 
 _SUFFIX, _DECISIONS, _DECIDES = ".models", ".model_decisions", "_decide"
 
@@ -25,13 +26,13 @@ class Models:
     Attributes:
         table: Of the models, in the catalog; that of the decisions is called `NAME.model_decisions`, and the job that
             writes it `NAME_decide`.
-        location: Where it is.
+        dataset: Where it is.
         rows: What is listed of each version.
         decisions: All that were made.
     """
 
     table: str
-    location: str
+    dataset: Dataset
     rows: Sequence[Mapping[str, Any]]
     decisions: Sequence[Decision]
 
@@ -44,10 +45,9 @@ class Models:
         """
         if not table.endswith(_SUFFIX):
             raise ConfigurationError(f"{table} is no table of models.", hint=f"Their names end with {_SUFFIX}.")
-        location = config.dataset(table).location
-        beside = config.dataset(table.removesuffix(_SUFFIX) + _DECISIONS).location
+        given, beside = config.dataset(table), config.dataset(table.removesuffix(_SUFFIX) + _DECISIONS)
         told = [Decision(**row) for row in _rows(beside, ("effective", "name", "version", "action", "reason"))]
-        return cls(table, location, sorted(_rows(location, LISTED), key=lambda row: row["as_of"]), told)
+        return cls(table, given, sorted(_rows(given, LISTED), key=lambda row: row["as_of"]), told)
 
     @property
     def decides(self) -> str:
@@ -84,16 +84,18 @@ class Models:
         row = find(self.rows, version)
         if not columns:
             return row
-        more = [one for one in _rows(self.location, ("version", *columns)) if one["version"] == row["version"]]
+        more = [one for one in _rows(self.dataset, ("version", *columns)) if one["version"] == row["version"]]
         return {**row, **more[0]}
 
     def compare(self, one: str, other: str) -> dict[str, Any]:
-        """What differs between two versions: measures, settings, columns."""
+        """What differs between two versions: measures, settings, and under `columns` what only one of them has."""
         sides = [
             _flat(self.find(version, "learner", "features", "learned_from", "learned_to")) for version in (one, other)
         ]
         keys = list(dict.fromkeys([*sides[0], *sides[1]]))
         differences = {key: (sides[0].get(key), sides[1].get(key)) for key in keys}
+        first, second = (set(side["columns"]) for side in sides)
+        differences["columns"] = (", ".join(sorted(first - second)), ", ".join(sorted(second - first)))
         return {
             "versions": [self.find(version)["version"] for version in (one, other)],
             "differences": {key: pair for key, pair in differences.items() if pair[0] != pair[1]},
@@ -106,10 +108,22 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
         **{name: of["value"] for name, of in json.loads(row["metrics"]).items()},
         **{name: row[name] for name in ("algorithm", "rows", "positives", "learned_from", "learned_to")},
         **json.loads(row["learner"]),
-        "columns": ", ".join(sorted(names)),
+        "columns": sorted(names),
     }
 
 
-def _rows(location: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-    table = open_table(location)
-    return [] if table is None else list(table.to_pyarrow_table(columns=list(columns)).to_pylist())
+def _rows(dataset: Dataset, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The columns of all rows; read without threads, which a short process would end in the middle of."""
+    table = tables.open_table(dataset)
+    if table is None:
+        return []
+    sliced = dataset.slice.column if dataset.slice else None
+    rows: list[dict[str, Any]] = []
+    for file in table.files:
+        with objects.parquet_file(table.full(file)) as held:
+            inside = [name for name in columns if name in held.schema_arrow.names]
+            found = held.read(columns=inside, use_threads=False).to_pylist()
+        if sliced in columns and sliced not in inside and file.slice is not None:
+            found = [{**row, sliced: date.fromisoformat(file.slice)} for row in found]
+        rows += found
+    return rows
