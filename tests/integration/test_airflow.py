@@ -69,7 +69,11 @@ class Airflow:
         folder = site.root / "dags"
         folder.mkdir()
         self.python, self.site = python, site
-        self.environ = {**environ, "AIRFLOW__CORE__DAGS_FOLDER": str(folder)}
+        # A database of its own: of two assets of one name, at different places, Airflow takes one for active.
+        home = site.root / "airflow"
+        home.mkdir()
+        shutil.copy(Path(environ["AIRFLOW_HOME"]) / "airflow.db", home)
+        self.environ = {**environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(folder)}
         self.file, self.out = folder / "penstock_dags.py", site.root / "answer.json"
         self.log = ""
         (site.root / "conf" / "nightly.yaml").write_text(NIGHTLY)

@@ -30,7 +30,8 @@ def of_runs(job: str, documents: Sequence[Mapping[str, Any]], waiting: Sequence[
     batches = [_batch(document) for document in documents]
     runs = [run for batch in batches for run in batch["runs"]]
     states = Counter(str(run["state"]) for run in runs)
-    outputs = [out for batch in batches for out in (batch.get("outputs") or {}).values()]
+    ran = [batch for batch in batches if batch["state"] != "skipped"]
+    outputs = [out for batch in ran for out in (batch.get("outputs") or {}).values()]
     lost = [run["interval"] for run in runs if run["state"] in BAD]
     labels = sorted([*(run["interval"] for run in runs), *waiting])
     reasons = list(dict.fromkeys(str(batch["reason"]) for batch in batches if batch.get("reason")))
