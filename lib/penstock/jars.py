@@ -34,6 +34,17 @@ EXCLUDES = (
     # Named by hadoop-aws: the whole of the AWS SDK, of which S3A needs a few parts.
     "software.amazon.awssdk:bundle",
     "org.checkerframework:checker-qual",
+    # Named by the AWS SDK in version 4.1, while Spark 4.1 has 4.2: two of them on one class path fit nothing.
+    "io.netty:netty-common",
+    "io.netty:netty-buffer",
+    "io.netty:netty-transport",
+    "io.netty:netty-transport-classes-epoll",
+    "io.netty:netty-transport-native-unix-common",
+    "io.netty:netty-resolver",
+    "io.netty:netty-codec",
+    "io.netty:netty-codec-http",
+    "io.netty:netty-codec-http2",
+    "io.netty:netty-handler",
 )
 FETCH_SECONDS = 600
 
