@@ -68,7 +68,7 @@ def nested(its: Shop, _: SparkSession) -> bool:
     row = {"day": DAY, "id": 1, "tags": [{"name": "x", "n": 1}], "at": f"{DAY} 10:00:00"}
     (its.raw / "2010-12-01.json").write_text(json.dumps(row) + "\n")
     its.must(DAY)
-    held = its.rows("day, tags, at")
+    held = its.rows('day, tags, "at"')
     return [row["name"] for row in held[0][1]] == ["x"] and held[0][2].hour == 10
 
 
