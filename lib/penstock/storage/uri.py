@@ -21,13 +21,19 @@ def as_glob(path: str) -> str:
 
 
 def as_uris(path: str) -> tuple[str, ...]:
-    """The forms in which `_metadata.file_path` may show a local path: releases differ in the slashes.
+    """The forms in which `_metadata.file_path` may show a path: releases differ in the slashes and in S3's schemes.
 
     >>> as_uris("/in/a b%.csv")
     ('file:/in/a%20b%25.csv', 'file:///in/a%20b%25.csv')
+    >>> as_uris("s3://lake/a b.csv")
+    ('s3://lake/a%20b.csv', 's3a://lake/a%20b.csv')
     """
-    encoded = "".join(c if c in _LEGAL or (ord(c) > 127 and not _is_blank(c)) else quote(c, safe="") for c in path)
-    return (f"file:{encoded}", f"file://{encoded}")
+    scheme, found, rest = path.rpartition("://")
+    encoded = "".join(c if c in _LEGAL or (ord(c) > 127 and not _is_blank(c)) else quote(c, safe="") for c in rest)
+    if not found:
+        return (f"file:{encoded}", f"file://{encoded}")
+    schemes = ("s3", "s3a") if scheme in ("s3", "s3a", "s3n") else (scheme,)
+    return tuple(f"{name}://{encoded}" for name in schemes)
 
 
 def of_uri(uri: str) -> str:
