@@ -75,13 +75,14 @@ def test_every_flavour_gives_the_local_runs_tables(emr: App, shop: Path, env: st
     conf = shop / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "environment.yaml").write_text(
+        f"data: {shop}/data\nwarehouse: {shop}/{env}\n"
         "emr:\n  artefacts: s3://penstock/code\n  logs: s3://penstock/logs\n  full: false\n"
         f"  architecture: {'arm64' if platform.machine() in ('arm64', 'aarch64') else 'x86_64'}\n"
         "  role: arn:aws:iam::123456789012:role/runs\n  region: us-east-1\n  eks: {virtual_cluster: penstock}\n"
         f"  endpoint_url: {emr.options.endpoint}\nspark: {{conf: {{spark.sql.shuffle.partitions: 2}}}}\n"
     )
     chosen = [word for name in JOBS for word in ("--job", name)]
-    asked = [*chosen, *SPAN, "--env", env, "--conf", "conf", "--data", "data", "--warehouse", env]
+    asked = [*chosen, *SPAN, "--env", env, "--conf", "conf"]
     document = json.loads(penstock(shop, "submit", "nightly", *asked, "--json"))
     assert document["phase"] == "succeeded", document
     assert document["cost"]["usd"] > 0
