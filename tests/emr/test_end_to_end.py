@@ -63,14 +63,8 @@ def rows(warehouse: Path, table: str) -> list[tuple[Any, ...]]:
     return sorted(found, key=repr)
 
 
-@pytest.mark.parametrize(
-    "env",
-    [
-        "emr-serverless",
-        pytest.param("emr-ec2", marks=pytest.mark.slow),
-        pytest.param("emr-eks", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("env", ["emr-serverless", "emr-ec2", "emr-eks"])
 def test_every_flavour_gives_the_local_runs_tables(emr: App, shop: Path, env: str) -> None:
     conf = shop / "conf"
     conf.mkdir(exist_ok=True)

@@ -209,6 +209,7 @@ def test_nights_by_airflow_are_nights(airflow: Airflow) -> None:
     assert plain.seen == site.seen
 
 
+@pytest.mark.slow
 def test_thirty_days_are_few_applications_and_go_on_where_they_stopped(airflow: Airflow) -> None:
     site = airflow.site
     site.write(range(1, 31), 1)
@@ -233,6 +234,7 @@ def test_thirty_days_are_few_applications_and_go_on_where_they_stopped(airflow: 
     assert len([key for key in started if key.endswith("return_value")]) == 2, "one application for each level"
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line(airflow: Airflow) -> None:
     """It fails the branch or skips it; there is no stack trace, and trying again is of no use."""
     site = airflow.site
@@ -268,6 +270,7 @@ def test_a_refusal_is_one_line(airflow: Airflow) -> None:
     assert skipped["xcoms"]["retail_daily_sales return_value"]["reason"] == "waits for retail_lines"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_s_run_is_adopted(airflow: Airflow) -> None:
     """The worker dies, its run goes on; the task is tried again, waits for that run, and takes its result."""
     site = airflow.site
