@@ -299,9 +299,9 @@ def count_merges(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
     rewrite, computed = merge.rewrite, list[None]()
 
-    def counted(*args: Any) -> publish.Swap:
+    def counted(*args: Any, **options: Any) -> publish.Swap:
         computed.append(None)
-        return rewrite(*args)
+        return rewrite(*args, **options)
 
     monkeypatch.setattr(merge, "rewrite", counted)
     return computed
