@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,11 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 # With two processes at work, what takes longest comes first: else one of them waits for the other at the end.
 LONGEST_FIRST = ("integration", "acceptance", "spark", "unit")
+
+
+def pytest_configure() -> None:
+    """A line for each request to a server of the tests is of no use, and hides what is."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

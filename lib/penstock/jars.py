@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -94,15 +95,15 @@ def fetch_more(label: str, what: str) -> list[Path]:
         raise ConfigurationError(
             f"Release {label} has no jars for {what} outside of EMR.", hint=f"Run it on EMR, or as {DEFAULT_RELEASE}."
         )
-    folder = _folder(release) / what
+    # Other coordinates or exclusions are another folder: a later version of the library takes none of an older one's.
+    asked = hashlib.sha256("\n".join((*release.more_jars[what], *EXCLUDES)).encode()).hexdigest()[:12]
+    folder = _folder(release) / f"{what}-{asked}"
     with locked(folder.parent / f"{what}.lock"):
-        if not (folder / "complete").is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".ivy-", dir=folder.parent) as ivy:
                 _resolve(release, Path(ivy), release.more_jars[what])
-                for jar in Path(ivy, "jars").glob("*.jar"):
-                    jar.replace(folder / jar.name)
-            (folder / "complete").touch()
+                Path(ivy, "jars").rename(folder)
     return sorted(folder.glob("*.jar"))
 
 
