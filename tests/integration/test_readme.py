@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
         if program in {"scripts/test", "source"}:  # this very test, and what PATH does here
             continue
         command = re.sub(r"^scripts/", f"'{checkout}'/scripts/", step.command)
+        began = time.monotonic()
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=tmp_path,
@@ -94,3 +96,4 @@ def test_every_command_runs(checkout: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"$ {step.command}\n{done.stdout}\n{done.stderr}"
+        print(f"{time.monotonic() - began:6.1f} s  {step.command}")
