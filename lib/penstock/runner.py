@@ -16,7 +16,6 @@ from penstock import faults, kernels, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
-from penstock.lazy import F
 from penstock.ledger.model import EmptyRecord, Record, Want
 from penstock.ledger.owner import this_process
 from penstock.ledger.sqlite import SqliteLedger
@@ -25,7 +24,7 @@ from penstock.report import card, drawing
 from penstock.report.store import Store
 from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
 from penstock.spec import Spec, look
-from penstock.storage import publish, read, stage, unchanged
+from penstock.storage import publish, read, small, stage, unchanged
 from penstock.storage.formats import tables
 from penstock.storage.kernel import Kernel
 from penstock.storage.publish import Own, Publication
@@ -201,12 +200,7 @@ def _draw(this: RunState, spark: SparkSession, config: Config) -> None:
 
 def _published(spark: SparkSession, config: Config, this: RunState, name: str) -> DataFrame:
     """What an output holds of the intervals of this run."""
-    dataset = this.spec.outputs[name]
-    frame = read.whole(spark, dataset, config.settings.timezone)
-    values = [value for interval in this.todo if (value := interval.slice_value) is not None]
-    if dataset.slice is None or not values:
-        return frame
-    return frame.where(F.col(f"`{dataset.slice.column}`").between(min(values), max(values)))
+    return small.rows_of(spark, this.spec.outputs[name], config.settings.timezone, this.todo)
 
 
 def _judge(this: RunState) -> None:
