@@ -155,36 +155,33 @@ def _with_marks(
     unreadable = (
         row.getField("raw").isNotNull() | row.getField("broken").isNotNull() if row is not None else F.lit(False)
     )
+    # Not by the findings, which would be put together twice.
+    rejected = unreadable | (dropped.isNull() & F.coalesce(bad, F.lit(False)))
     disposition = (
-        F.when(unreadable, stage.QUARANTINED)
+        F.when(rejected, stage.QUARANTINED)
         .when(dropped.isNotNull(), stage.DROPPED)
-        # Not by the findings, which would be put together twice.
-        .when(bad, stage.QUARANTINED)
         .when(F.coalesce(duplicate.cast("boolean"), F.lit(False)), stage.DUPLICATE)
         .otherwise(stage.ACCEPTED)
         .cast("int")
     )
-    rejected = F.col(stage.DISPOSITION) == stage.QUARANTINED
-    marked = frame.select(
+    file, position, raw = (
+        (F.lit(None) if row is None else row.getField(name)).cast(kind)
+        for name, kind in (("file", "int"), ("hash", "bigint"), ("raw", "string"))
+    )
+    # The text of a row that could be parsed is looked up in its file, which this stands in for.
+    values = F.to_json(F.struct(*columns))
+    # Only what a row needs travels to the writer: hashes and findings of good rows are nulls, which cost nothing. All
+    # in one step, for each one more would copy every row.
+    return frame.select(
         *columns,
         slice_value.alias(stage.SLICE),
         disposition.alias(stage.DISPOSITION),
-        dropped.alias(stage.REASON),
-        (row.getField("file") if row is not None else F.lit(None)).cast("int").alias(stage.FILE),
-        (row.getField("hash") if row is not None else F.lit(None)).cast("bigint").alias(stage.HASH),
-        (row.getField("raw") if row is not None and from_text else F.lit(None)).cast("string").alias(stage.RAW),
-        errors.alias(stage.ERRORS),
+        F.when(~rejected, dropped).alias(stage.REASON),
+        file.alias(stage.FILE),
+        F.when(rejected, position).alias(stage.HASH),
+        F.when(rejected, F.coalesce(raw, values) if from_text else values).alias(stage.RAW),
+        F.when(rejected, errors).alias(stage.ERRORS),
         *[F.col(name) for names in (rules.mask_names if rules else ()) for name in names],
-    )
-    # Only what a row needs travels to the writer: hashes and findings of good rows are nulls, which cost nothing.
-    return marked.withColumns(
-        {
-            stage.REASON: F.when(F.col(stage.DISPOSITION) == stage.DROPPED, F.col(stage.REASON)),
-            stage.HASH: F.when(rejected, F.col(stage.HASH)),
-            # The text of a row that could be parsed is looked up in its file, which this stands in for.
-            stage.RAW: F.when(rejected, F.coalesce(F.col(stage.RAW), F.to_json(F.struct(*columns)))),
-            stage.ERRORS: F.when(rejected, F.col(stage.ERRORS)),
-        }
     )
 
 
