@@ -153,45 +153,36 @@ def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(endpoint: str, tm
     for file in (tmp_path / "data" / "retail").iterdir():
         s3.upload_file(str(file), "lake", f"data/retail/{file.name}")
     catalog = (checkout / "conf" / "base" / "catalog" / "retail.yaml").read_text()
-    for kind in FORMATS:
-        place = tmp_path / "conf" / kind / "catalog"
-        place.mkdir(parents=True)
-        options = ""
-        if kind == "iceberg":
-            uri = f"sqlite:///{tmp_path}/catalog-@@.sqlite"
-            options = f"\n  options: {{catalog: {{type: sql, uri: '{uri}', warehouse: ''}}}}"
-        text = re.sub(r"format: delta", f"format: {kind}{options}", catalog)
-        (place / "retail.yaml").write_text(text)
-        (place.parent / "environment.yaml").write_text(
-            f"state: {tmp_path}/state-{kind}\nspark: {{master: 'local[2]', driver_memory: 1g, "
-            "conf: {spark.sql.shuffle.partitions: 2}}\n"
-        )
-    found: dict[tuple[str, str, str], str] = {}
     columns = {
         "lines": "invoice_no, stock_code, quantity, invoice_ts::TIMESTAMP, invoice_date, amount, customer_id, kind",
         "daily_sales": "invoice_date, country, gross, net, orders, customers, units",
     }
-    for warehouse, data in (
-        (str(tmp_path / "tables"), str(tmp_path / "data")),
-        ("s3a://lake/tables", "s3a://lake/data"),
-    ):
+    places = []
+    for where in ("s3a://lake", str(tmp_path)):
         for kind in FORMATS:
-            path = tmp_path / "conf" / kind / "catalog" / "retail.yaml"
-            place = "s3" if "s3" in warehouse else "disk"
-            path.write_text(re.sub(r"catalog-[^.]*\.sqlite", f"catalog-{place}.sqlite", path.read_text()))
-        program = [sys.executable, str(Path(__file__).with_name("s3_program.py")), str(tmp_path / "conf")]
-        done = subprocess.run(
-            [*program, data, warehouse, *FORMATS], capture_output=True, text=True, timeout=500, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        for kind, documents in json.loads(done.stdout).items():
-            states = [(document["state"], document["failure"]) for document in documents]
-            assert states == [("succeeded", None)] * 3, f"{warehouse} {kind}"
-            for table, names in columns.items():
-                location = f"{warehouse.replace('s3a:', 's3:')}/{kind}/retail/{table}"
-                found[warehouse, kind, table] = digest(read_independently(kind, location, names))
+            conf = tmp_path / "conf" / f"{kind}-{len(places)}"
+            (conf / "catalog").mkdir(parents=True)
+            options = ""
+            if kind == "iceberg":
+                uri = f"sqlite:///{conf}/catalog.sqlite"
+                options = f"\n  options: {{catalog: {{type: sql, uri: '{uri}', warehouse: ''}}}}"
+            (conf / "catalog" / "retail.yaml").write_text(re.sub("format: delta", f"format: {kind}{options}", catalog))
+            (conf / "environment.yaml").write_text(
+                f"state: {conf}/state\nspark: {{master: 'local[2]', driver_memory: 1g, "
+                "conf: {spark.sql.shuffle.partitions: 2}}\n"
+            )
+            places.append({"conf": str(conf), "data": f"{where}/data", "warehouse": f"{where}/tables/{kind}"})
+    program = [sys.executable, str(Path(__file__).with_name("s3_program.py")), json.dumps(places)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[tuple[str, str], str] = {}
+    for place, kind, states in zip(places, FORMATS * 2, json.loads(done.stdout), strict=True):
+        assert states == [["succeeded", None]] * 3, place["warehouse"]
+        for table, names in columns.items():
+            location = f"{place['warehouse'].replace('s3a:', 's3:')}/retail/{table}"
+            found[place["warehouse"], table] = digest(read_independently(kind, location, names))
     for table in columns:
-        ours = {value for (_, _, name), value in found.items() if name == table}
+        ours = {value for (_, name), value in found.items() if name == table}
         print(f"\nretail.{table}: {ours} in {len(FORMATS)} formats on disk and on S3")
         assert len(ours) == 1
     # The page of a run is kept beside its tables: the machine may be gone.
