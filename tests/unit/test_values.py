@@ -54,6 +54,18 @@ def test_what_is_told_is_so(seed: int) -> None:
             assert number == wanted[name], (name, seed)
 
 
+def test_files_that_tasks_take_in_turn_are_told_apart() -> None:
+    """Spark gives a task every other file, and a batch may hold the end of one and the beginning of another."""
+    files = [list(range(low, low + 5000)) for low in range(0, 40_000, 5000)]
+    tasks = []
+    for own in (files[0::2], files[1::2][::-1]):
+        values = [value for file in own for value in file]
+        tasks.append([values[at : at + 1700] for at in range(0, len(values), 1700)])
+    assert told(tasks, pa.int64()).number("repeated") == (40_000, 0)
+    tasks[0][3][5] = 7777
+    assert told(tasks, pa.int64()).number("repeated") is None
+
+
 def test_many_values_that_grow_are_all_different() -> None:
     tasks = [[list(range(low, low + 2000)), [None, *range(low + 2000, low + 4000)]] for low in (8000, 0, 4000)]
     assert found(told(tasks, pa.int64())) == {"counts": None, "distinct": 12000, "repeated": (12000, 0)}

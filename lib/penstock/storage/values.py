@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,6 +21,10 @@ COUNTED = ("tinyint", "smallint", "int", "bigint", "string", "boolean")
 GROWING = ("tinyint", "smallint", "int", "bigint", "string", "date", "timestamp", "timestamp_ntz")
 _MOST_VALUES = 1000
 _MOST_STRETCHES, _MOST_TOGETHER = 1000, 100_000
+# In one batch: of values in no order every other one is.
+_MOST_BREAKS = 16
+# As a multiple of the mean distance of values.
+_FAR = 1000
 _LONGEST = 200
 
 # The least value, the greatest, and how many there are.
@@ -102,15 +107,40 @@ class Values:
 def _longer(stretches: list[Stretch], values: pa.Array) -> list[Stretch] | None:
     if pa.types.is_boolean(values.type):
         return None
-    if len(values) > 1 and not pc.all(pc.less(values[:-1], values[1:])).as_py():
+    breaks = _breaks(values)
+    if len(breaks) > _MOST_BREAKS:
         return None
-    low, high = values[0].as_py(), values[-1].as_py()
-    if isinstance(low, str) and max(len(low), len(high)) > _LONGEST:
-        return None
-    if stretches and stretches[-1][1] < low:
-        before = stretches[-1]
-        return [*stretches[:-1], (before[0], high, before[2] + len(values))]
-    return [*stretches, (low, high, len(values))] if len(stretches) < _MOST_STRETCHES else None
+    ends = [0, *breaks, len(values)]
+    stretches = list(stretches)
+    for first, end in pairwise(ends):
+        low, high = values[first].as_py(), values[end - 1].as_py()
+        if isinstance(low, str) and max(len(low), len(high)) > _LONGEST:
+            return None
+        if stretches and _goes_on(stretches[-1], low):
+            before = stretches[-1]
+            stretches[-1] = (before[0], high, before[2] + end - first)
+        else:
+            stretches.append((low, high, end - first))
+    return stretches if len(stretches) <= _MOST_STRETCHES else None
+
+
+def _breaks(values: pa.Array) -> list[int]:
+    """Where values begin anew: where files that a task reads meet in one batch."""
+    if pa.types.is_integer(values.type):
+        steps = np.diff(values.to_numpy())
+        # Behind a leap too: other tasks may have what is between.
+        far = _FAR * max(1.0, float(np.median(steps))) if len(steps) else 0
+        return [int(place) + 1 for place in np.flatnonzero((steps <= 0) | (steps > far))]
+    falls = pc.invert(pc.less(values[:-1], values[1:]))
+    return [place + 1 for place in pc.indices_nonzero(falls).to_pylist()]
+
+
+def _goes_on(stretch: Stretch, value: Any) -> bool:
+    """Whether a value may be taken as the next of a stretch."""
+    low, high, n = stretch
+    if isinstance(value, str) or value <= high:
+        return bool(value > high)
+    return bool((value - high) * n <= _FAR * max(high - low, n))
 
 
 def _counted(counts: dict[Any, int], values: pa.Array) -> dict[Any, int] | None:
