@@ -22,7 +22,8 @@ from penstock.interval import zone
 
 Format = Literal["csv", "json", "text", "parquet", "delta", "iceberg"]
 # Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
-Personal = Literal["email", "name", "phone", "address", "card", "ip", "id"]
+# `text` is what is written freely, and so may hold any of the others.
+Personal = Literal["email", "name", "phone", "address", "card", "ip", "id", "text"]
 
 
 class LedgerSettings(Model):
