@@ -38,6 +38,15 @@ def _joined(masks: tuple[str, ...]) -> str:
     return "|".join(f"(?:{mask})" for mask in masks)
 
 
+def first_lines(messages: pa.Array) -> pa.Array:
+    """The first line of each message."""
+    import pyarrow.compute as pc
+
+    if not pc.any(pc.match_substring(messages, "\n")).as_py():
+        return messages
+    return pc.replace_substring_regex(messages, r"(?s)\n.*", "")
+
+
 def masked(messages: pa.Array, masks: Sequence[str]) -> pa.Array:
     """The first line of each message, blanks brought to one, with `<*>` for what varies.
 
@@ -47,9 +56,7 @@ def masked(messages: pa.Array, masks: Sequence[str]) -> pa.Array:
     """
     import pyarrow.compute as pc
 
-    texts = messages
-    if pc.any(pc.match_substring(texts, "\n")).as_py():
-        texts = pc.replace_substring_regex(texts, r"(?s)\n.*", "")
+    texts = first_lines(messages)
     if masks:
         texts = pc.replace_substring_regex(texts, _joined(tuple(masks)), WILD)
     if pc.any(pc.match_substring_regex(texts, r"\s\s|\t|^\s|\s$")).as_py():

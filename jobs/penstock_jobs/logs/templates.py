@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from penstock_jobs.logs.drain import WILD, Settings, groups, template_id
-from penstock_jobs.logs.masks import masked
+from penstock_jobs.logs.masks import first_lines
+from penstock_jobs.logs.shapes import Places, Shapes
 
 COUNT_SCHEMA = "log_date date, event_dataset string, message string, lines bigint"
 _COUNT = pa.schema(
     [("log_date", pa.date32()), ("event_dataset", pa.string()), ("message", pa.string()), ("lines", pa.int64())]
 )
 _KEYS = ["log_date", "event_dataset", "message"]
-_WORDS = pa.list_(pa.string())
+# What an event has beside its line.
+_OWN = {"template_id": pa.string(), "parameters": pa.list_(pa.string()), "session_id": pa.string()}
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,12 @@ def count(systems: Systems, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Re
     for batch in batches:
         for name, rows in _by_system(batch):
             part = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
-            texts = masked(part.column("message"), systems.of(name).masks)
-            table = pa.table([part.column("log_date"), part.column("event_dataset"), texts], names=_KEYS)
-            held.append(table.group_by(_KEYS).aggregate([([], "count_all")]))
+            shapes = Shapes.of(part.column("message"), systems.of(name).masks)
+            days = pa.table([part.column("log_date"), pa.array(shapes.codes)], names=["log_date", "shape"])
+            found = days.group_by(["log_date", "shape"]).aggregate([([], "count_all")])
+            names = pa.array([name], pa.string()).take(pa.array(np.zeros(found.num_rows, np.int64)))
+            texts = shapes.forms.take(found["shape"].combine_chunks())
+            held.append(pa.table([found["log_date"], names, texts, found["count_all"]], names=[*_KEYS, "count_all"]))
             size += held[-1].num_rows
         if size > 500_000:
             held = [_summed(held)]
@@ -184,69 +188,66 @@ class Assigns:
                 yield self._assigned(batch)
 
     def _assigned(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        ids, parameters, order = [], [], []
+        found: list[tuple[pa.Array, pa.Array, pa.Array]] = []
+        order = []
         for name, rows in _by_system(batch):
-            messages = batch.column("message").take(pa.array(rows))
+            messages = batch.column("message")
+            messages = messages if len(rows) == batch.num_rows else messages.take(pa.array(rows))
+            shapes = Shapes.of(messages, self.systems.of(name).masks, self.session)
             known = self.ids.get(name or "", {})
-            codes = masked(messages, self.systems.of(name).masks).dictionary_encode()
-            own = pa.array([known[message] for message in codes.dictionary.to_pylist()], pa.string())
-            found = own.take(codes.indices)
-            ids.append(found)
-            parameters.append(self._parameters(messages, found))
+            own = [known[form] for form in shapes.forms.to_pylist()]
+            ids = pa.array(own, pa.string()).take(pa.array(shapes.codes))
+            sessions = shapes.found(self.session) if self.session else pa.nulls(len(rows), pa.string())
+            found.append((ids, shapes.cut(self._places(shapes.texts, own)), sessions))
             order.append(rows)
-        place = np.full(batch.num_rows, -1)
-        if order:
-            place[np.concatenate(order)] = np.arange(sum(len(rows) for rows in order))
-        takes = pa.array(place, mask=place < 0)
         columns = {name: batch.column(name) for name in batch.schema.names}
-        columns["template_id"] = _taken(ids, pa.string(), takes)
-        columns["parameters"] = _taken(parameters, _WORDS, takes)
-        columns["session_id"] = self._sessions(batch.column("message"))
+        columns |= zip(_OWN, _together(found, order, batch.num_rows), strict=True)
         return pa.RecordBatch.from_arrays(
             [columns[each.name].cast(each.type) for each in self.schema], schema=self.schema
         )
 
-    def _sessions(self, messages: pa.Array) -> pa.Array:
-        if not self.session:
-            return pa.nulls(len(messages), pa.string())
-        return pc.struct_field(pc.extract_regex(messages, self.session), [0])
-
-    def _parameters(self, messages: pa.Array, ids: pa.Array) -> pa.Array:
-        """The words that stand where the template of a message has a wildcard."""
-        lines = pc.utf8_trim_whitespace(pc.replace_substring_regex(messages, r"(?s)\n.*", ""))
-        words = pc.utf8_split_whitespace(lines)
-        starts = words.offsets.to_numpy()[:-1]
-        sizes = np.diff(words.offsets.to_numpy())
-        coded = ids.dictionary_encode()
-        codes = coded.indices.to_numpy()
-        made: list[pa.Array] = []
-        order: list[np.ndarray[Any, Any]] = []
-        for code, own in enumerate(coded.dictionary.to_pylist()):
+    def _places(self, texts: pa.StringArray, ids: Sequence[str]) -> Places:
+        """Where in each text the words stand that its template has a wildcard for."""
+        words = Places.of_words(first_lines(texts))
+        numbers = np.diff(words.offsets).tolist()
+        starts, lengths, begins = words.starts.tolist(), words.lengths.tolist(), words.offsets.tolist()
+        found: list[list[tuple[int, int]]] = []
+        for at, (own, number) in enumerate(zip(ids, numbers, strict=True)):
             template = self.words[own]
-            wild = np.array([at for at, word in enumerate(template) if WILD in word], np.int64)
-            rows = np.flatnonzero(codes == code)
-            plain = rows[sizes[rows] == len(template)]
-            places = (starts[plain][:, None] + wild[None, :]).ravel()
-            bounds = np.arange(len(plain) + 1, dtype=np.int32) * np.int32(len(wild))
-            made.append(pa.ListArray.from_arrays(pa.array(bounds), words.values.take(pa.array(places))))
-            # A mask that takes a blank with it, as that of `426 bytes`, leaves fewer words than the line has.
-            odd = rows[sizes[rows] != len(template)]
-            made.append(pa.array([_between(text, template) for text in lines.take(pa.array(odd)).to_pylist()], _WORDS))
-            order += [plain, odd]
-        place = np.empty(len(messages), np.int64)
-        place[np.concatenate(order)] = np.arange(len(messages))
-        return pa.concat_arrays([each.cast(_WORDS) for each in made]).take(pa.array(place))
+            if number == len(template):
+                wild = [begins[at] + place for place, word in enumerate(template) if WILD in word]
+                found.append([(starts[place], starts[place] + lengths[place]) for place in wild])
+            else:
+                # A mask that takes a blank with it, as that of `426 bytes`, leaves fewer words than the line has.
+                found.append(_between(texts[at].as_py().partition("\n")[0], template))
+        return Places.of(found)
 
 
-def _taken(parts: Sequence[pa.Array], kind: pa.DataType, places: pa.Array) -> pa.Array:
-    return pa.concat_arrays(list(parts)).take(places) if parts else pa.nulls(len(places), kind)
+def _together(
+    parts: Sequence[tuple[pa.Array, ...]], order: Sequence[np.ndarray[Any, Any]], size: int
+) -> Sequence[pa.Array]:
+    """Columns of `_OWN` that were made in parts, in the order of the rows that each part is of; null for the others."""
+    if len(parts) == 1 and len(order[0]) == size:
+        return parts[0]
+    place = np.full(size, -1)
+    if order:
+        place[np.concatenate(order)] = np.arange(sum(len(rows) for rows in order))
+    takes = pa.array(place, mask=place < 0)
+    if not parts:
+        return [pa.nulls(size, kind) for kind in _OWN.values()]
+    return [pa.concat_arrays(list(each)).take(takes) for each in zip(*parts, strict=True)]
 
 
 @lru_cache(maxsize=10_000)
 def _pattern(template: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(r"\s+".join("(.+?)" if WILD in word else re.escape(word) for word in template), re.DOTALL)
+    words = r"\s+".join("(.+?)" if WILD in word else re.escape(word) for word in template)
+    return re.compile(rf"\s*{words}\s*", re.DOTALL)
 
 
-def _between(line: str, template: tuple[str, ...]) -> list[str]:
+def _between(line: str, template: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Where, in bytes, a line has what its template has a wildcard for."""
     found = _pattern(template).fullmatch(line)
-    return list(found.groups()) if found else []
+    if not found:
+        return []
+    spans = [found.span(group) for group in range(1, len(found.groups()) + 1)]
+    return [(len(line[:start].encode()), len(line[:end].encode())) for start, end in spans]
