@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from penstock_jobs.logs.formats.base import Context, Format, Parsed, Parser, finished, nanoseconds, split_request
@@ -77,16 +79,17 @@ _LEVELS = {"10": "trace", "20": "debug", "30": "info", "40": "warn", "50": "erro
 def mapped(rows: Sequence[tuple[int, Mapping[str, Any]]], tz: str, dataset: str | None = None) -> Parsed:
     """Objects, each with the number of its record, to columns."""
     parsed = Parsed(rows=[number for number, _ in rows])
-    columns: dict[str, list[Any]] = {name: [] for name in (*KEYS, "event_duration")}
+    columns: dict[str, list[Any]] = {name: [None] * len(rows) for name in (*KEYS, "event_duration")}
     labels: list[dict[str, str]] = []
-    for _, row in rows:
-        lower = {key.lower(): (key, value) for key, value in row.items()}
+    for at, (_, row) in enumerate(rows):
+        known = _known(tuple(row))
+        lower = dict(zip(known.lowered, row.items(), strict=True))
         taken: set[str] = set()
-        for name, keys in KEYS.items():
-            columns[name].append(next((v for key in keys if (v := _value(lower, key, taken, name)) is not None), None))
-        columns["event_duration"].append(_duration(lower, taken))
-        if columns["time"][-1] is None:
-            columns["time"][-1] = _instant(lower)
+        for name, keys in known.columns:
+            columns[name][at] = next((v for key in keys if (v := _value(lower, key, taken, name)) is not None), None)
+        columns["event_duration"][at] = _duration(known, lower, taken)
+        if columns["time"][at] is None:
+            columns["time"][at] = _instant(lower)
         labels.append({key: _text(value) for key, value in row.items() if key not in taken and value is not None})
     for name in {key for each in labels for key in each}:
         columns[f"labels.{name}"] = [each.get(name) for each in labels]
@@ -102,6 +105,27 @@ def mapped(rows: Sequence[tuple[int, Mapping[str, Any]]], tz: str, dataset: str 
     return finished(parsed, columns, tz, any_of, constants)
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """What objects with the same keys have: these in lower case, and those known, by column; durations with units."""
+
+    lowered: tuple[str, ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    durations: tuple[tuple[str, float], ...]
+
+
+@lru_cache(maxsize=4096)
+def _known(names: tuple[str, ...]) -> _Keys:
+    lowered = tuple(name.lower() for name in names)
+
+    def may_have(key: str) -> bool:
+        return key in lowered or ("." in key and key.partition(".")[0] in lowered)
+
+    columns = ((column, tuple(filter(may_have, keys))) for column, keys in KEYS.items())
+    durations = tuple((key, unit) for key, unit in _DURATIONS if may_have(key))
+    return _Keys(lowered, tuple((column, keys) for column, keys in columns if keys), durations)
+
+
 def _value(lower: Mapping[str, tuple[str, Any]], key: str, taken: set[str], column: str) -> str | None:
     """The text of a key, also `a.b` in an object `a`; the key is then taken, unless it is only known in parts."""
     if key in lower:
@@ -111,14 +135,18 @@ def _value(lower: Mapping[str, tuple[str, Any]], key: str, taken: set[str], colu
             return None
         taken.add(name)
         return _text(value) or None
-    value = {each: value for each, (_, value) in lower.items()}
-    for part in key.split("."):
+    first, *parts = key.split(".")
+    value = _only(lower[first][1]) if parts and first in lower else None
+    for part in parts:
         if not isinstance(value, dict):
             return None
-        value = {each.lower(): deeper for each, deeper in value.items()}.get(part)
-        # Caddy has a header's values as a list.
-        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        value = _only({each.lower(): deeper for each, deeper in value.items()}.get(part))
     return None if value is None or isinstance(value, dict | list) else _text(value) or None
+
+
+def _only(value: Any) -> Any:
+    """What a list of one has in it, as Caddy's of a header's values."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _text(value: Any) -> str:
@@ -129,8 +157,8 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else json.dumps(value)
 
 
-def _duration(lower: Mapping[str, tuple[str, Any]], taken: set[str]) -> int | None:
-    for key, unit in _DURATIONS:
+def _duration(known: _Keys, lower: Mapping[str, tuple[str, Any]], taken: set[str]) -> int | None:
+    for key, unit in known.durations:
         text = _value(lower, key, taken, "event_duration")
         if text is not None:
             found: int | None = nanoseconds([text], unit)[0]
