@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from datetime import date
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from penstock.pictures import MOST_ROWS, PALETTE, Picture, bars, line
+from penstock.pictures import INK, LEVELS, MOST_ROWS, PALETTE, PAPER, Picture, bars, cells, line
 from penstock.report.drawing import NOT_DRAWN, draw
+from penstock.report.page import CHART_COLOURS
 from penstock.report.store import Store
 
 DOCUMENTS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("test_report_documents.py"))))
@@ -37,6 +39,27 @@ def test_a_chart_has_its_data_and_the_pages_colours() -> None:
 def test_text_of_the_data_stays_text() -> None:
     (drawing,) = draw([Picture("Net", bars(COUNTRIES, "country", "net"))])
     assert "France &lt;b&gt;" in str(drawing.svg)
+
+
+def test_long_names_stand_whole_and_leave_the_letters_their_size() -> None:
+    long = "one name of a good many letters, as templates have them"
+    short, wide = (
+        str(draw([Picture("Net", bars([{"country": name, "net": 1}], "country", "net"))])[0].svg)
+        for name in ("Eire", long)
+    )
+    assert long in wide
+    widths = [float(re.findall(r'<svg[^>]* width="([\d.]+)"', svg)[0]) for svg in (short, wide)]
+    assert widths[1] < 1.25 * widths[0]
+
+
+def test_cells_are_drawn_in_colours_that_the_dark_page_changes() -> None:
+    rows = [{"after": n, "cohort": "2010-12-01", "rate": 1 - n / 4} for n in range(5)]
+    (drawing,) = draw([Picture("Again", cells(rows, "after", "cohort", "rate", written=".0%"))])
+    found = set(re.findall(r'fill="(#\w+)"', str(drawing.svg)))
+    assert {INK, PAPER, *LEVELS} <= found <= {colour for colour, _ in CHART_COLOURS}
+    assert all(f">{100 - n * 25}%<" in str(drawing.svg) for n in range(5))
+    (drawing,) = draw([Picture("None", cells([], "after", "cohort", "rate"))])
+    assert drawing.svg is not None
 
 
 def test_an_altair_chart_is_taken_by_its_specification() -> None:

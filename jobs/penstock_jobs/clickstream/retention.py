@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params, Picture, Results, Window
-from penstock.pictures import PALETTE
+from penstock.pictures import cells
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -93,22 +93,15 @@ def pictures(results: Results) -> list[Picture]:
         rows = [{name: row[name] for name in ("cohort", "after", "cohort_users", "users", "rate")} for row in found]
         rows = [{**row, "cohort": str(row["cohort"])} for row in rows]
         if len(rows) > 1:
-            shown.append(Picture(f"Visitors who came again, by {period}", _triangle(rows), table=rows))
+            title = {
+                "title": f"{period}s after the first",
+                "field": "after",
+                "type": "ordinal",
+                "axis": {"labelAngle": 0},
+            }
+            chart = cells(rows, "after", "cohort", "rate", written=".0%", x=title)
+            shown.append(Picture(f"Visitors who came again, by {period}", chart, table=rows))
     return shown
-
-
-def _triangle(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    place = {
-        "x": {"field": "after", "type": "ordinal", "title": "periods after the first"},
-        "y": {"field": "cohort", "type": "ordinal", "title": None},
-    }
-    shade = {"field": "rate", "type": "quantitative", "scale": {"range": ["#eef3f1", PALETTE[0]]}, "legend": None}
-    text = {"field": "rate", "type": "quantitative", "format": ".0%"}
-    return {
-        "data": {"values": rows},
-        "encoding": place,
-        "layer": [{"mark": "rect", "encoding": {"color": shade}}, {"mark": "text", "encoding": {"text": text}}],
-    }
 
 
 job = Job(

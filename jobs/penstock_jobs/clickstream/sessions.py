@@ -176,10 +176,12 @@ def pictures(results: Results) -> list[Picture]:
     sessions = results.frame("sessions")
     by_hour = sessions.groupBy(F.hour("start_ts").alias("hour")).agg(F.count(F.lit(1)).alias("sessions"))
     hours = [row.asDict() for row in by_hour.orderBy("hour").collect()]
+    # Without it the axis would end at 24, which is no hour.
+    day = {"field": "hour", "type": "quantitative", "scale": {"domain": [0, 23]}, "axis": {"tickCount": 24}}
     by_channel = sessions.groupBy("channel").agg(F.count(F.lit(1)).alias("sessions"), F.sum("revenue").alias("revenue"))
     channels = [row.asDict() for row in by_channel.orderBy(F.desc("sessions"), "channel").collect()]
     return [
-        Picture("Sessions by hour of their beginning", line(hours, "hour", "sessions"), table=hours),
+        Picture("Sessions by hour of their beginning", line(hours, "hour", "sessions", x=day), table=hours),
         Picture("Sessions by channel", bars(channels, "channel", "sessions"), table=channels),
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.files import write_atomically
-from penstock.pictures import INK, LINE, PALETTE, SOFT
+from penstock.pictures import INK, LEVELS, LINE, PALETTE, PAPER, SOFT
 from penstock.report.night_views import night_view
 from penstock.report.views import batch_view
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 CHART_COLOURS = (
-    *((INK, "ink"), (SOFT, "soft"), (LINE, "line")),
+    *((INK, "ink"), (SOFT, "soft"), (LINE, "line"), (PAPER, "sheet")),
+    *zip(LEVELS[:-1], ("l1", "l2", "l3", "l4"), strict=True),
     *zip(PALETTE, ("accepted", "quarantined", "duplicates", "dropped", "stem", "failed"), strict=True),
 )
 """The colours in which charts are drawn, and the names that the page's style has for them."""
