@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.quality.personal import masked, masked_email, pseudonym
     from penstock.storage.kernel import Kernel, Piece, Refused
     from penstock.storage.shares import Reader
+    from penstock.storage.table_shares import TableReader
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ __all__ = [
     "RefusedError",
     "Results",
     "SchemaError",
+    "TableReader",
     "UsageError",
     "Window",
     "__version__",
@@ -74,6 +76,7 @@ _HOMES = {
     "Interval": "penstock.interval",
     **dict.fromkeys(("Kernel", "Piece", "Refused"), "penstock.storage.kernel"),
     "Reader": "penstock.storage.shares",
+    "TableReader": "penstock.storage.table_shares",
 }
 
 

@@ -69,8 +69,8 @@ class Input:
         after: As `before`, behind them. What is read so does not make a run stale: a job that needs it replaces, by
             the window of its output, what a run over those slices would change.
         tracked: A change of it makes the intervals stale that read it. Not so for a job that reads what it wrote.
-        shares: For raw text: the transform is not given the rows but the shares of the files, one a row, and returns a
-            `Kernel` of them, which reads and writes in Python workers.
+        shares: For raw text and for tables: the transform is not given the rows but the shares of the files, one a row,
+            and returns a `Kernel` of them, which reads and writes in Python workers.
     """
 
     dataset: str

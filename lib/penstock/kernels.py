@@ -82,11 +82,12 @@ def stage_output(
     result = [row.asDict() for row in kernel.shares.mapInArrow(writes, stage.RESULT_SCHEMA).collect()]
     files, found = files_of(result, "data"), files_of(result, "quarantine")
     promises.check_slices(spec, name, files, todo)
-    before = _lines_before(spec, given, result)
+    before = _lines_before(spec, given, result, inputs[rows_of].told)
     counts: Counter[tuple[str | None, int | None, int, str | None]] = Counter()
-    by_number = {share.number: share for share in given}
+    # Rows of a table are of no raw file.
+    by_number = {share.number: share.file if inputs[rows_of].files else None for share in given}
     for (value, number, disposition, reason), n in counts_of(result).items():
-        counts[(value, by_number[number or 0].file, disposition, reason)] += n
+        counts[(value, by_number[number or 0], disposition, reason)] += n
     rejected: tuple[StagedFile, ...] = ()
     examples: tuple[dict[str, Any], ...] = ()
     if found:
@@ -102,8 +103,13 @@ def stage_output(
     return Staged(files, rejected, beside, counts, read, rows_of, reasons, examples, measures, more, paths)
 
 
-def _lines_before(spec: Spec, given: Sequence[Share], result: Result) -> dict[int, tuple[str, int]]:
-    """By share: the path of its file, and the lines of it that lie before; every line must be accounted for."""
+def _lines_before(
+    spec: Spec, given: Sequence[Share], result: Result, rows: Sequence[int | None]
+) -> dict[int, tuple[str, int]]:
+    """By share: the path of its file, and the lines of it that lie before; every line must be accounted for.
+
+    `rows` is, by file of a table, how many it must have, where the table says so.
+    """
     told = {row["file"]: row["bytes"] for row in result if row["kind"] == "read"}
     read = {row["file"]: row["rows"] for row in result if row["kind"] == "lines"}
     accounted, lines = Counter[int](), Counter[int]()
@@ -112,6 +118,8 @@ def _lines_before(spec: Spec, given: Sequence[Share], result: Result) -> dict[in
         before[share.number] = (share.path, accounted[share.file])
         accounted[share.file] += told.get(share.number, 0)
         lines[share.file] += read.get(share.number, 0)
+    for file, known in enumerate(rows):
+        lines[file] = lines[file] if known is None else known
     storage.check_lines(spec.job.name, accounted, lines, {share.file: share.path for share in given})
     return before
 

@@ -21,7 +21,7 @@ from penstock.quality import gate, quarantine
 from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
-from penstock.storage import merge, read, scd2, shares, stage, unchanged
+from penstock.storage import merge, read, scd2, shares, stage, table_shares, unchanged
 from penstock.storage.arrow import mapped
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.kernel import Kernel
@@ -45,12 +45,21 @@ _TEXT_FORMATS = ("csv", "json", "text")
 
 @dataclass(frozen=True)
 class InputFrame:
-    """One input as the transform gets it, and what is needed to account for its rows."""
+    """One input as the transform gets it, and what is needed to account for its rows.
+
+    Attributes:
+        frame: Its rows, or its shares.
+        files: The raw files, by their number in rows.
+        observed: Counts the rows that the reader delivers.
+        shares: What a kernel is given.
+        told: Of a table that a kernel reads: by file, how many rows the table says that it has.
+    """
 
     frame: DataFrame
     files: tuple[SourceFile, ...] = ()
     observed: Observation | None = None
     shares: tuple[Share, ...] | None = None
+    told: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,9 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     result = {}
     for name, given in spec.job.inputs.items():
         snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
+        if isinstance(snapshot, TableSnapshot) and given.shares:
+            result[name] = _table_shares(spark, snapshot, wanted, given.span)
+            continue
         if isinstance(snapshot, TableSnapshot):
             frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
         elif given.shares:
@@ -130,6 +142,14 @@ def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval]
     files = tuple(owner)
     cut = tuple(shares.cut(files, owner, dataset.options.encoding))
     return InputFrame(shares.frame(spark, cut), files, shares=cut)
+
+
+def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
+    """A table as the shares of its files, for a kernel."""
+    files = read.files_of(snapshot, todo, span)
+    cut = tuple(table_shares.cut(snapshot.table, files)) if snapshot.table else ()
+    told = tuple(file.rows for file in files)
+    return InputFrame(shares.frame(spark, cut, max(len(cut), 1)), shares=cut, told=told)
 
 
 def transform(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from penstock import Input, Interval, Job, Kernel, Output, Piece, Reader, Refused, runner
+from penstock import Input, Interval, Job, Kernel, Output, Piece, Reader, Refused, TableReader, runner
 from penstock.config import load
 from penstock.spec import resolve
 from penstock.storage import shares
@@ -26,6 +26,13 @@ a.raw:
 a.numbers:
   format: delta
   location: ${warehouse}/numbers
+  slice: {column: day, unit: day}
+  columns:
+    - {name: day, type: date, nullable: false}
+    - {name: number, type: bigint, nullable: false}
+a.even:
+  format: delta
+  location: ${warehouse}/even
   slice: {column: day, unit: day}
   columns:
     - {name: day, type: date, nullable: false}
@@ -63,6 +70,22 @@ def gives_a_null(reader: Reader) -> Iterator[Piece]:
         yield Piece(rows, piece.lines, piece.refused, piece.dropped)
 
 
+def even(reader: TableReader) -> Iterator[Piece]:
+    """Even numbers of a table; the others are dropped."""
+    for batch in reader.batches(SCHEMA):
+        kept = [n for n in batch.column("number").to_pylist() if n % 2 == 0]
+        left = batch.num_rows - len(kept)
+        rows = pa.RecordBatch.from_pydict({"number": kept}, schema=SCHEMA)
+        yield Piece(rows, batch.num_rows, dropped={"odd": left} if left else {})
+
+
+def reads_too_little(reader: TableReader) -> Iterator[Piece]:
+    """Accounts for all that it asked for, which is not all that the table has."""
+    for number, piece in enumerate(even(reader)):
+        if reader.share.number or number:
+            yield piece
+
+
 @pytest.fixture
 def run(tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Runs a job with a kernel over two files, in shares of a few bytes."""
@@ -74,7 +97,9 @@ def run(tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "data" / "a" / "2026-01-13.log").write_text("".join(f"{n}\n" for n in range(30)) + "x\n#\n31\nyes\n")
     (tmp_path / "data" / "a" / "2026-01-14.log").write_text("1\n2\nno\n")
 
-    def go(kernel: Callable[[Reader], Iterator[Piece]], rules: str = "") -> dict[str, Any]:
+    def go(
+        kernel: Callable[[Any], Iterator[Piece]], rules: str = "", source: str = "raw", target: str = "numbers"
+    ) -> dict[str, Any]:
         def transform(raw: DataFrame) -> Kernel:
             return Kernel(raw, kernel)
 
@@ -82,10 +107,10 @@ def run(tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) ->
             (tmp_path / "conf" / "rules").mkdir(exist_ok=True)
             (tmp_path / "conf" / "rules" / "a.yaml").write_text(rules)
         job = Job(
-            name="numbers",
+            name=target,
             transform=transform,
-            inputs={"raw": Input("a.raw", shares=True)},
-            outputs={"numbers": Output("a.numbers", rows_of="raw")},
+            inputs={"raw": Input(f"a.{source}", shares=True)},
+            outputs={target: Output(f"a.{target}", rows_of="raw")},
         )
         config = load(conf=[tmp_path / "conf"], data=tmp_path / "data", warehouse=tmp_path / "wh", environ={})
         days = tuple(Interval.parse(day, "UTC") for day in ("2026-01-13", "2026-01-14"))
@@ -135,3 +160,24 @@ def test_a_rule_on_rows_is_refused(run: Callable[..., dict[str, Any]]) -> None:
     document = run(numbers, rule)
     assert document["state"] == "failed"
     assert "do not pass the gate" in document["failure"]["message"]
+
+
+def test_a_table_is_read_in_shares_and_its_rows_are_accounted_for(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    assert run(numbers)["state"] == "succeeded"
+    document = run(even, source="numbers", target="even")
+    assert document["state"] == "succeeded", document["failure"]
+    account = document["accounting"]["even"]
+    assert (account["read"], account["accepted"], account["dropped"]) == (33, 16, {"odd": 17})
+    held = DeltaTable(str(tmp_path / "wh" / "even")).to_pyarrow_table().to_pylist()
+    expected = [*(("2026-01-13", n) for n in range(0, 30, 2)), ("2026-01-14", 2)]
+    assert sorted((str(row["day"]), row["number"]) for row in held) == expected
+
+
+def test_rows_of_a_table_that_are_lost_fail_the_run(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    assert run(numbers)["state"] == "succeeded"
+    document = run(reads_too_little, source="numbers", target="even")
+    assert document["state"] == "failed"
+    assert "were accounted for" in document["failure"]["message"]
+    assert not list((tmp_path / "wh" / "even").rglob("*.parquet"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,6 +18,7 @@ from penstock.storage import stage
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.shares import Reader, Share, of_rows
 from penstock.storage.stage import SliceWriter, StagePlan
+from penstock.storage.table_shares import PARQUET, TableReader
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,18 +59,18 @@ class Piece:
 class Kernel:
     """What a transform returns in the place of a frame: the shares of its input, and what makes rows of a share.
 
-    `function` must be picklable. It reads a share and gives pieces; the lines of all pieces are all lines of the
-    file's shares, each once, or the run fails.
+    `function` must be picklable. It reads a share and gives pieces; the lines (of a table: the rows) of all pieces are
+    all of the file's shares, each once, or the run fails.
     """
 
     shares: DataFrame
-    function: Callable[[Reader], Iterator[Piece]]
+    function: Callable[[Any], Iterator[Piece]]
 
 
 def writer(
     plan: StagePlan,
     schema: pa.Schema,
-    function: Callable[[Reader], Iterator[Piece]],
+    function: Callable[[Any], Iterator[Piece]],
     required: frozenset[str],
     sliced: str | None,
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -88,7 +89,7 @@ def writer(
         for batch in batches:
             for share in of_rows(batch.to_pylist()):
                 lines = records = 0
-                reader = Reader(share)
+                reader = TableReader(share) if share.encoding == PARQUET else Reader(share)
                 for piece in function(reader):
                     lines += piece.lines
                     # Delta has it in a file's path; other formats have it among the columns.

@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -208,12 +208,12 @@ def _s3_filesystem() -> Any:
     )
 
 
-def parquet_file(path: str) -> Any:
-    """A Parquet file to read from, wherever it lies."""
+def parquet_file(path: str, dictionaries: Sequence[str] = ()) -> Any:
+    """A Parquet file to read from, wherever it lies; some columns as dictionaries."""
     import pyarrow.parquet as pq
 
     system, inside = filesystem(path)
-    return pq.ParquetFile(inside, filesystem=system)
+    return pq.ParquetFile(inside, filesystem=system, read_dictionary=list(dictionaries))
 
 
 def delta_options(location: str) -> dict[str, str] | None:

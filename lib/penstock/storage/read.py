@@ -126,7 +126,8 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     dataset = snapshot.dataset
     if snapshot.table is None:
         return empty(spark, dataset)
-    frame = snapshot.table.frame(spark, _files_of(snapshot, intervals, span)).drop("_metadata")
+    files = None if snapshot.table.apart else files_of(snapshot, intervals, span)
+    frame = snapshot.table.frame(spark, files).drop("_metadata")
     there = set(frame.columns)
     frame = frame.select(
         *[F.col(f"`{c.name}`") if c.name in there else F.lit(None).cast(c.type).alias(c.name) for c in dataset.columns]
@@ -148,11 +149,11 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     return frame if condition is None else frame.where(condition)
 
 
-def _files_of(snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> list[LiveFile] | None:
-    """The files that can hold rows of what is read; None where the format prunes by itself."""
+def files_of(snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> list[LiveFile]:
+    """The files that can hold rows of what is read."""
     table, dataset = snapshot.table, snapshot.dataset
-    if table is None or table.apart:
-        return None
+    if table is None:
+        return []
     if dataset.slice is None or span == "all" or snapshot.unit == "all":
         return list(table.files)
     back = span if isinstance(span, LookBack) else None

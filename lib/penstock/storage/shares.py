@@ -41,7 +41,7 @@ class Share:
         size: Of the whole file in bytes, as it is stored.
         modified: When the file was last changed, in seconds since 1970.
         slice: The slice that the file belongs to, as text.
-        encoding: Of the text.
+        encoding: Of the text; `table_shares.PARQUET` where it is a share of a table.
     """
 
     number: int
@@ -82,13 +82,13 @@ def cut(
     return shares
 
 
-def frame(spark: SparkSession, shares: Sequence[Share]) -> DataFrame:
-    """One row of SHARE_SCHEMA for each share, spread so that tasks are of like size."""
+def frame(spark: SparkSession, shares: Sequence[Share], tasks: int = 0) -> DataFrame:
+    """One row of SHARE_SCHEMA for each share, spread so that tasks are of like size, or over so many tasks."""
     fields = [field.split()[0] for field in SHARE_SCHEMA.split(", ")]
     rows = [tuple(getattr(share, field) for field in fields) for share in shares]
     table = spark.createDataFrame(rows, SHARE_SCHEMA)
     total = sum(share.size for share in shares if share.start == 0)
-    return table.repartition(min(len(rows), max(2, total // SHARE_BYTES + 1)))
+    return table.repartition(tasks or max(1, min(len(rows), max(2, total // SHARE_BYTES + 1))))
 
 
 def of_rows(rows: Sequence[Mapping[str, Any]]) -> list[Share]:
