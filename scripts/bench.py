@@ -33,6 +33,7 @@ HANDBOOK = SHARED / "data" / "fraud" / "handbook_transactions.parquet"
 MODEL_ROWS = 5_000_000
 MEMORY = "6g"
 EVENTS = int(os.environ.get("PENSTOCK_BENCH_EVENTS", "20000000"))
+LINES = int(os.environ.get("PENSTOCK_BENCH_LINES", "5000000"))
 # Where Great Expectations is, or would be, in this environment (the extra quality-gx).
 GX = Path(sysconfig.get_paths()["purelib"]) / "great_expectations"
 
@@ -241,10 +242,10 @@ def commit(folder: Path) -> list[str]:
 
 
 def access_lines(folder: Path) -> Path:
-    """Five million combined lines of one day, one in a thousand garbage; made once, beside the folders."""
+    """Five million combined lines of one day, one in a thousand garbage; made once a benchmark, beside its folders."""
     made = folder.parent / "2026-01-13"
     if not made.exists():
-        make = [sys.executable, str(SHARED / "bench" / "make_data.py"), "logs", str(made), "--rows", "5000000"]
+        make = [sys.executable, str(SHARED / "bench" / "make_data.py"), "logs", str(made), "--rows", str(LINES)]
         subprocess.run(make, check=True)
     return made
 
@@ -375,7 +376,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as scratch:
             if name == "log_templates":
-                result = bench_templates.measure(Path(scratch))
+                result = bench_templates.measure(Path(scratch), LINES // 5)
             elif name in BENCHES:
                 result = measure(name, max(given.runs, 3), Path(scratch))
             else:

@@ -10,12 +10,17 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from penstock import TableReader
+from penstock.storage.shares import Share, frame
+from penstock.storage.table_shares import PARQUET
 from penstock_jobs.logs.log_templates import LogTemplatesParams, SystemParams, job
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.acceptance
 
@@ -39,10 +44,7 @@ PUBLISHED: Mapping[str, tuple[SystemParams, float]] = {
     ),
     "OpenSSH": (SystemParams(similarity=0.6, depth=5, masks=(IP, NAME)), 0.7875),
 }
-LINES = (
-    "log_date date, log_file_path string, log_offset bigint, timestamp timestamp, event_dataset string, "
-    "log_level string, message string, http_request_method string, http_response_status_code int"
-)
+DAY = date(2026, 1, 13)
 TEMPLATES = "event_dataset string, template string"
 
 
@@ -57,25 +59,35 @@ def truth(shared_data: Path) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def frame(spark: SparkSession, truth: Mapping[str, Sequence[tuple[str, str]]], seed: int | None = None) -> DataFrame:
-    """All systems' lines in one frame, as `logs.lines` has them."""
+def table(
+    folder: Path, truth: Mapping[str, Sequence[tuple[str, str]]], files: int = 1, seed: int | None = None
+) -> list[Share]:
+    """All systems' lines in so many files, as `logs.lines` has them, shuffled by a seed."""
     rows: list[Any] = [
-        (date(2026, 1, 13), f"/{system}.log", number, None, system, "INFO", message, None, None)
+        {"log_file_path": f"/{system}.log", "log_offset": number, "event_dataset": system, "message": message}
         for system, lines in truth.items()
         for number, (message, _) in enumerate(lines)
     ]
     if seed is not None:
         random.Random(seed).shuffle(rows)
-    return spark.createDataFrame(rows, LINES)
+    shares = []
+    for number in range(files):
+        path = folder / f"{files}-{number}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows[number::files]), path)
+        shares.append(Share(number, number, str(path), 0, -1, path.stat().st_size, 0.0, str(DAY), PARQUET))
+    return shares
 
 
-def mined(lines: DataFrame, params: LogTemplatesParams) -> dict[str, list[str]]:
+def mined(spark: SparkSession, lines: Sequence[Share], params: LogTemplatesParams) -> dict[str, list[str]]:
     """By system: the template's id of each line, in the order of the file."""
-    known = lines.sparkSession.createDataFrame([], TEMPLATES)
-    events = job.transform(lines=lines, known=known, params=params)["events"]
+    known = spark.createDataFrame([], TEMPLATES)
+    slices = spark.createDataFrame([(DAY,)], "slice date")
+    told = job.transform(lines=frame(spark, lines, len(lines)), known=known, slices=slices, params=params)
     found: dict[str, dict[int, str]] = defaultdict(dict)
-    for row in events.select("event_dataset", "log_offset", "template_id").collect():
-        found[row["event_dataset"]][row["log_offset"]] = row["template_id"]
+    for share in lines:
+        for piece in told["events"].function(TableReader(share)):
+            for row in piece.rows.to_pylist():
+                found[row["event_dataset"]][row["log_offset"]] = row["template_id"]
     return {system: [ids[number] for number in range(len(ids))] for system, ids in found.items()}
 
 
@@ -92,26 +104,26 @@ def accuracy(found: Sequence[str], true: Sequence[str]) -> float:
     return sum(len(group) for group in sets(found).values() if group in right) / len(true)
 
 
-def test_the_published_accuracies(spark: SparkSession, truth: Any) -> None:
+def test_the_published_accuracies(spark: SparkSession, truth: Any, tmp_path: Path) -> None:
     params = LogTemplatesParams(systems={system: settings for system, (settings, _) in PUBLISHED.items()})
-    found = mined(frame(spark, truth), params)
+    found = mined(spark, table(tmp_path, truth), params)
     for system, (_, published) in PUBLISHED.items():
         ours = accuracy(found[system], [event for _, event in truth[system]])
         print(f"\n{system}: grouping accuracy {ours:.4f}, published {published:.4f}", end="")
         assert ours == pytest.approx(published, abs=0.01)
 
 
-def test_the_defaults_need_no_settings(spark: SparkSession, truth: Any) -> None:
-    found = mined(frame(spark, truth), LogTemplatesParams())
+def test_the_defaults_need_no_settings(spark: SparkSession, truth: Any, tmp_path: Path) -> None:
+    found = mined(spark, table(tmp_path, truth), LogTemplatesParams())
     each = {system: accuracy(found[system], [event for _, event in truth[system]]) for system in truth}
     mean = sum(each.values()) / len(each)
     print(f"\ndefaults: mean grouping accuracy {mean:.4f}; {', '.join(f'{s} {a:.4f}' for s, a in each.items())}")
     assert mean > 0.80
 
 
-def test_the_same_groups_however_lines_are_dealt(spark: SparkSession, truth: Any) -> None:
+def test_the_same_groups_however_lines_are_dealt(spark: SparkSession, truth: Any, tmp_path: Path) -> None:
     params = LogTemplatesParams(systems={"Spark": PUBLISHED["Spark"][0], "Linux": PUBLISHED["Linux"][0]})
-    expected = mined(frame(spark, truth), params)
-    for partitions, seed in ((1, 1), (4, 2), (16, 3)):
-        assert mined(frame(spark, truth, seed).repartition(partitions), params) == expected
+    expected = mined(spark, table(tmp_path, truth), params)
+    for files, seed in ((1, 1), (4, 2), (16, 3)):
+        assert mined(spark, table(tmp_path, truth, files, seed), params) == expected
     print("\n1, 4 and 16 partitions, shuffled: all 16,000 lines have the same template ids")

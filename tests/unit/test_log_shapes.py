@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from datetime import date
 
 import pyarrow as pa
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from penstock_jobs.logs.drain import WILD, Settings
 from penstock_jobs.logs.masks import DEFAULT, masked
 from penstock_jobs.logs.shapes import Places, Shapes, is_fair
-from penstock_jobs.logs.templates import Assigns, System, Systems, count, templates
+from penstock_jobs.logs.templates import SAID, Assigns, System, Systems, count, messages, templates
 
 SESSION = r"(?P<id>blk_-?\d+|\breq-\w*\d\w*)"
 FORMS = (
@@ -56,20 +55,22 @@ def test_fair_is_what_takes_any_digit_for_any_other() -> None:
 def test_parameters_and_sessions_are_those_of_the_lines() -> None:
     lines: list[str | None] = [*some_lines(2), None]
     names = ["shop" if number % 3 else "till" for number in range(len(lines))]
-    day = pa.array([date(2026, 1, 13)] * len(lines))
-    batch = pa.record_batch(
-        {"log_date": day, "event_dataset": pa.array(names), "message": pa.array(lines, pa.string())}
-    )
+    statuses = pa.array([None if line is not None else 404 for line in lines], pa.int32())
+    lines += [None, None, None]
+    names += ["web", "web", "web"]
+    codes = pa.array(names).dictionary_encode()
+    statuses = pa.concat_arrays([statuses, pa.array([200, None, 999], pa.int32())])
+    methods = pa.array([*[None] * (len(lines) - 3), "GET", "GET", "GET"], pa.string())
+    batch = pa.record_batch([codes, pa.array(lines, pa.string()), methods, statuses], schema=SAID)
     systems = Systems(System(DEFAULT, Settings(0.7, 6, 100, masks_count=True)))
-    counts = [row for part in count(systems, [batch]) for row in part.to_pylist()]
-    assert sum(row["lines"] for row in counts) == len(lines) - 1
+    counts = [row for part in count(systems, [batch, batch.slice(0, 50)]) for row in part.to_pylist()]
+    assert sum(row["lines"] for row in counts) == len(lines) - 2 + 50
     found, ids = templates([(row["event_dataset"], row["message"], row["lines"]) for row in counts], [], systems)
     words = {each.id: tuple(each.template.split()) for each in found}
-    own = [("template_id", pa.string()), ("parameters", pa.list_(pa.string())), ("session_id", pa.string())]
-    schema = pa.schema([("message", pa.string()), *own])
-    (assigned,) = Assigns(systems, ids, words, SESSION, schema)([batch])
-    for name, row in zip(names, assigned.to_pylist(), strict=True):
-        message = row["message"]
+    said = messages(batch).to_pylist()
+    assert said[-5:] == [lines[-5], "HTTP ?: client error", "HTTP GET: success", None, None]
+    found_events = Assigns(systems, ids, words, SESSION).events(batch).to_pylist()
+    for name, message, row in zip(names, said, found_events, strict=True):
         if message is None:
             assert (row["template_id"], row["parameters"], row["session_id"]) == (None, None, None)
             continue

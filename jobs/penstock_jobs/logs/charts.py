@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from penstock import F, Picture, Results
-from penstock.pictures import bars
+from penstock import F, Picture, Results, Window
+from penstock.pictures import PALETTE, bars, cells
 
 _CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _COLOURS = ("#1c7468", "#5b6c93", "#a85504", "#b3261e")
 _MOST_POINTS = 400
 _LISTED = 15
+_LONGEST = 60
 
 Row = dict[str, Any]
 
@@ -30,19 +31,6 @@ def areas(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def heat(rows: Sequence[Row]) -> dict[str, Any]:
-    """Requests by day and hour as a Vega-Lite specification."""
-    return {
-        "data": {"values": list(rows)},
-        "mark": "rect",
-        "encoding": {
-            "x": {"field": "hour", "type": "ordinal", "title": "hour (UTC)"},
-            "y": {"field": "day", "type": "ordinal", "title": None},
-            "color": {"field": "requests", "type": "quantitative", "scale": {"scheme": "teals"}},
-        },
-    }
-
-
 def of_traffic(results: Results) -> list[Picture]:
     """Traffic over time with areas of status, requests by day and hour, and the top lists."""
     hours = results.frame("traffic").where(F.col("unit") == "hour")
@@ -57,65 +45,70 @@ def of_traffic(results: Results) -> list[Picture]:
         for name in _CLASSES
     ]
     table = [{"hour": f"{row['start']:%Y-%m-%d %H:%M}", **{name: row[name] for name in _CLASSES}} for row in rows]
-    cells = [
-        {"day": f"{row['start']:%Y-%m-%d}", "hour": row["start"].hour, "requests": row["requests"]} for row in rows
-    ]
+    each = [{"day": f"{row['start']:%Y-%m-%d}", "hour": row["start"].hour, "requests": row["requests"]} for row in rows]
+    by_hour = cells(each, "hour", "day", "requests")
     pictures = [
         Picture("Requests by hour and status", areas(spread), "Bots and people together.", table[-24:]),
-        Picture("Requests by day and hour", heat(cells), "The darker, the more.", cells[-24:]),
+        Picture("Requests by day and hour", by_hour, "Hours in UTC.", each[-24:]),
     ]
     return pictures + _tops(results)
 
 
 def _tops(results: Results) -> list[Picture]:
-    ranked = (
+    # Addresses are people's; they stay in the table.
+    titles = {"url": "URLs", "agent": "agents", "referrer": "referrers"}
+    summed = (
         results.frame("top")
+        .where(F.col("kind").isin(*titles))
         .groupBy("kind", "value")
         .agg(F.sum("requests").alias("requests"), F.sum("errors").alias("errors"))
     )
+    order = Window.partitionBy("kind").orderBy(F.desc("requests"), "value")
+    ranked = summed.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= _LISTED)
+    found = ranked.orderBy("kind", "rank").collect()
     pictures = []
-    # Addresses are people's; they stay in the table.
-    for kind, title in (("url", "URLs"), ("agent", "Agents"), ("referrer", "Referrers")):
-        own = ranked.where(F.col("kind") == kind).orderBy(F.desc("requests"), "value").limit(_LISTED)
-        rows = [_short(row.asDict(), "value") for row in own.drop("kind").collect()]
+    for kind, title in titles.items():
+        own = [row for row in found if row["kind"] == kind]
+        names = _distinct([row["value"] for row in own])
+        rows = [
+            {"value": name, "requests": row["requests"], "errors": row["errors"]}
+            for name, row in zip(names, own, strict=True)
+        ]
         if rows:
             pictures.append(Picture(f"Top {title}", bars(rows, "value", "requests"), table=rows))
     return pictures
 
 
-def _short(row: Row, name: str) -> Row:
-    text = str(row[name])
-    return {**row, name: text if len(text) <= 60 else f"{text[:57]}…"}
-
-
 def of_templates(results: Results) -> list[Picture]:
     """The templates that most lines are of, and those that are new."""
-    events = results.frame("events")
-    counted = events.groupBy("template_id").agg(F.count(F.lit(1)).alias("lines"))
-    new = results.frame("templates").select("template_id", "template", "event_dataset")
-    joined = counted.join(new, "template_id", "left")
-    rows = joined.orderBy(F.desc("lines"), "template_id").limit(_LISTED).collect()
-    named = [
-        _short({"template": row["template"] or row["template_id"], "lines": row["lines"]}, "template") for row in rows
+    counts = results.frame("counts").orderBy(F.desc("lines"), "template_id").limit(_MOST_POINTS).collect()
+    names = _distinct([row["template"] for row in counts])
+    rows = [
+        {"template": name, "lines": row["lines"], "since": "new" if row["is_new"] else "known"}
+        for name, row in zip(names, counts, strict=True)
     ]
-    fresh = [
-        _short(row.asDict(), "template") for row in new.drop("template_id").orderBy("template").limit(50).collect()
-    ]
-    pictures = []
-    if named:
-        caption = "Templates known before stand here by their id."
-        pictures.append(Picture("Lines by template", bars(named, "template", "lines"), caption, named))
-    if fresh:
-        counts = _counts(fresh, "event_dataset")
-        pictures.append(Picture("New templates", bars(counts, "event_dataset", "templates"), table=fresh))
-    return pictures
+    scale = {"domain": ["known", "new"], "range": list(PALETTE[:2])}
+    colour = {"field": "since", "type": "nominal", "scale": scale, "title": None}
+    new = [row for row in rows if row["since"] == "new"]
+
+    def picture(title: str, own: Sequence[Row], caption: str = "") -> Picture:
+        return Picture(title, bars(own[:_LISTED], "template", "lines", color=colour), caption, own)
+
+    pictures = [picture("Lines by template", rows, "New is what no day before had.")] if rows else []
+    return pictures + ([picture("New templates", new)] if 0 < len(new) < len(rows) else [])
 
 
-def _counts(rows: Sequence[Mapping[str, Any]], name: str) -> list[Row]:
-    found: dict[str, int] = {}
-    for row in rows:
-        found[row[name]] = found.get(row[name], 0) + 1
-    return [{name: key, "templates": n} for key, n in sorted(found.items())]
+def _distinct(texts: Sequence[str]) -> list[str]:
+    """Texts cut to what a chart has room for, each different from those before it."""
+    found: dict[str, None] = {}
+    for text in texts:
+        name = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        number = 2
+        while name in found:
+            name = f"{name[: _LONGEST - 4]}… {number}"
+            number += 1
+        found[name] = None
+    return list(found)
 
 
 def of_alerts(results: Results) -> list[Picture]:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock import F, Input, Job, Output, Params, drop_when
+from penstock import F, Input, Job, Output, Params
 from penstock_jobs.logs.charts import of_templates
 from penstock_jobs.logs.drain import Settings
 from penstock_jobs.logs.masks import DEFAULT
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
+    from penstock import Kernel
     from penstock_jobs.logs.templates import Systems
 
 TEMPLATES = "log_date date, template_id string, event_dataset string, template string, lines bigint"
-_CARRIED = ("log_date", "log_file_path", "log_offset", "timestamp", "event_dataset", "log_level", "message")
-# An access log has no messages; what it says of a request is its method and how it was answered.
-_ANSWERS = ("informational", "success", "redirection", "client error", "server error")
-_HIDDEN = ("_row", "_slice")
-_NEW = ("template_id string", "parameters array<string>", "session_id string")
+COUNTS = f"{TEMPLATES}, is_new boolean"
 
 
 class SystemParams(BaseModel):
@@ -65,20 +61,21 @@ class LogTemplatesParams(Params):
         return Systems(other, named)
 
 
-def transform(lines: DataFrame, known: DataFrame, params: LogTemplatesParams) -> dict[str, DataFrame]:
+def transform(
+    lines: DataFrame, known: DataFrame, slices: DataFrame, params: LogTemplatesParams
+) -> dict[str, DataFrame | Kernel]:
     """Counts distinct masked messages, makes templates of them, and gives each line its own; see the documentation.
 
     The distinct masked messages come to the driver: what varies is masked, so they are few however many lines there
-    are.
+    are. Lines are read and events written by Python workers, as shares of tables.
     """
-    from penstock_jobs.logs.templates import COUNT_SCHEMA, count, templates
+    from penstock import Kernel
+    from penstock_jobs.logs.templates import COUNT_SCHEMA, Assigns, count_shares, templates
 
     systems = params.as_systems()
-    lines = lines.withColumn("message", message())
-    texts = lines.where(F.col("message").isNotNull()).select("log_date", "event_dataset", "message")
     counts = (
-        texts.mapInArrow(partial(count, systems), COUNT_SCHEMA)
-        .groupBy("log_date", "event_dataset", "message")
+        lines.mapInArrow(partial(count_shares, systems), COUNT_SCHEMA)
+        .groupBy("event_dataset", "message")
         .agg(F.sum("lines").alias("lines"))
         .collect()
     )
@@ -88,50 +85,15 @@ def transform(lines: DataFrame, known: DataFrame, params: LogTemplatesParams) ->
         [(row["event_dataset"], row["template"]) for row in before],
         systems,
     )
-    day = counts[0]["log_date"] if counts else None
-    rows = [(day, each.id, each.system, each.template, each.lines) for each in found if each.is_new]
+    day = slices.collect()[0]["slice"]
+    rows = [(day, each.id, each.system, each.template, each.lines, each.is_new) for each in found]
     words = {each.id: tuple(each.template.split()) for each in found}
+    spark = lines.sparkSession
     return {
-        "templates": lines.sparkSession.createDataFrame(rows, TEMPLATES),
-        "events": _events(lines, systems, ids, words, params.session),
+        "templates": spark.createDataFrame([row[:-1] for row in rows if row[-1]], TEMPLATES),
+        "counts": spark.createDataFrame(rows, COUNTS),
+        "events": Kernel(lines, Assigns(systems, ids, words, params.session)),
     }
-
-
-def message() -> Column:
-    """What a line says: its message, or of a request `HTTP GET: client error`."""
-    answer = F.lit(None).cast("string")
-    for first, word in enumerate(_ANSWERS, start=1):
-        answer = F.when(F.floor(F.col("http_response_status_code") / 100) == first, word).otherwise(answer)
-    return F.coalesce(
-        F.col("message"), F.concat(F.lit("HTTP "), F.coalesce("http_request_method", F.lit("?")), F.lit(": "), answer)
-    )
-
-
-def _events(
-    lines: DataFrame,
-    systems: Systems,
-    ids: Mapping[str, Mapping[str, str]],
-    words: Mapping[str, tuple[str, ...]],
-    session: str,
-) -> DataFrame:
-    from penstock_jobs.logs.templates import Assigns
-
-    names = [name for name in (*_CARRIED, *_HIDDEN) if name in lines.columns]
-    carried = lines.select(*names)
-    kept = [f"`{each.name}` {each.dataType.simpleString()}" for each in carried.schema if each.name != "message"]
-    out = ", ".join([*kept, *_NEW])
-    events = carried.mapInArrow(Assigns(systems, ids, words, session, _arrow(carried)), out)
-    return drop_when(events, F.col("template_id").isNull(), "no message")
-
-
-def _arrow(carried: DataFrame) -> pa.Schema:
-    """The Arrow schema of the events."""
-    import pyarrow as pa
-    from pyspark.sql.pandas.types import to_arrow_schema
-
-    kept: list[Any] = list(to_arrow_schema(carried.drop("message").schema))
-    own = [("template_id", pa.string()), ("parameters", pa.list_(pa.string())), ("session_id", pa.string())]
-    return pa.schema([*kept, *own])
 
 
 job = Job(
@@ -139,11 +101,12 @@ job = Job(
     description="Log messages to templates (Drain) and each line to its template, parameters and session.",
     transform=transform,
     inputs={
-        "lines": Input("logs.lines"),
+        "lines": Input("logs.lines", shares=True),
         "known": Input("logs.templates", span="earlier", optional=True),
     },
     outputs={
         "templates": Output("logs.templates"),
+        "counts": Output("logs.template_counts"),
         "events": Output("logs.events", rows_of="lines"),
     },
     params=LogTemplatesParams,

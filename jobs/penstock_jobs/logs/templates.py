@@ -11,18 +11,39 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from penstock import Piece, TableReader
 from penstock_jobs.logs.drain import WILD, Settings, groups, template_id
 from penstock_jobs.logs.masks import first_lines
 from penstock_jobs.logs.shapes import Places, Shapes
 
-COUNT_SCHEMA = "log_date date, event_dataset string, message string, lines bigint"
-_COUNT = pa.schema(
-    [("log_date", pa.date32()), ("event_dataset", pa.string()), ("message", pa.string()), ("lines", pa.int64())]
+COUNT_SCHEMA = "event_dataset string, message string, lines bigint"
+_COUNT = pa.schema([("event_dataset", pa.string()), ("message", pa.string()), ("lines", pa.int64())])
+_KEYS = ["event_dataset", "message"]
+_CODED = pa.dictionary(pa.int32(), pa.string())
+# What is read of a line to know what it says.
+SAID = pa.schema(
+    [
+        ("event_dataset", _CODED),
+        ("message", pa.string()),
+        ("http_request_method", pa.string()),
+        ("http_response_status_code", pa.int32()),
+    ]
 )
-_KEYS = ["log_date", "event_dataset", "message"]
+_CARRIED = pa.schema(
+    [
+        ("log_file_path", _CODED),
+        ("log_offset", pa.int64()),
+        ("timestamp", pa.timestamp("us", "UTC")),
+        ("log_level", _CODED),
+    ]
+)
 # What an event has beside its line.
 _OWN = {"template_id": pa.string(), "parameters": pa.list_(pa.string()), "session_id": pa.string()}
+NO_MESSAGE = "no message"
+# An access log has no messages; what it says of a request is its method and how it was answered.
+_ANSWERS = pa.array(["informational", "success", "redirection", "client error", "server error"])
 
 
 @dataclass(frozen=True)
@@ -56,42 +77,58 @@ class Found:
     is_new: bool
 
 
-def _by_system(batch: pa.RecordBatch) -> Iterator[tuple[str | None, np.ndarray[Any, Any]]]:
-    """The numbers of the rows that have a message, by system."""
-    names = batch.column("event_dataset").dictionary_encode()
+def messages(batch: pa.RecordBatch) -> pa.Array:
+    """What lines (SAID) say: their message, or of a request `HTTP GET: client error`; null for what says nothing."""
+    own = batch.column("message")
+    if not own.null_count:
+        return own
+    kinds = pc.divide(batch.column("http_response_status_code"), 100).to_numpy(zero_copy_only=False)
+    known = (kinds >= 1) & (kinds <= len(_ANSWERS))
+    answers = _ANSWERS.take(pa.array(np.where(known, kinds, 1).astype(np.int64) - 1, mask=~known))
+    methods = pc.fill_null(batch.column("http_request_method"), "?")
+    return pc.coalesce(own, pc.binary_join_element_wise("HTTP ", methods, ": ", answers, ""))
+
+
+def _by_system(batch: pa.RecordBatch, said: pa.Array) -> Iterator[tuple[str | None, np.ndarray[Any, Any]]]:
+    """The numbers of the rows that say something, by system."""
+    names = batch.column("event_dataset")
     codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    written = batch.column("message").is_valid().to_numpy(zero_copy_only=False)
+    written = said.is_valid().to_numpy(zero_copy_only=False)
     for code, name in enumerate(names.dictionary.to_pylist()):
         rows = np.flatnonzero((codes == code) & written)
         if len(rows):
             yield name, rows
 
 
+def count_shares(systems: Systems, shares: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Shares of logs.lines to COUNT_SCHEMA: the function for `mapInArrow`."""
+    return count(systems, (batch for reader in TableReader.each(shares) for batch in reader.batches(SAID)))
+
+
 def count(systems: Systems, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Lines (log_date, event_dataset, message) to COUNT_SCHEMA: masked messages and how often each came."""
+    """Lines (SAID) to COUNT_SCHEMA: masked messages and how often each came."""
     held: list[pa.Table] = []
     size = 0
     for batch in batches:
-        for name, rows in _by_system(batch):
-            part = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
-            shapes = Shapes.of(part.column("message"), systems.of(name).masks)
-            days = pa.table([part.column("log_date"), pa.array(shapes.codes)], names=["log_date", "shape"])
-            found = days.group_by(["log_date", "shape"]).aggregate([([], "count_all")])
-            names = pa.array([name], pa.string()).take(pa.array(np.zeros(found.num_rows, np.int64)))
-            texts = shapes.forms.take(found["shape"].combine_chunks())
-            held.append(pa.table([found["log_date"], names, texts, found["count_all"]], names=[*_KEYS, "count_all"]))
+        said = messages(batch)
+        for name, rows in _by_system(batch, said):
+            own = said if len(rows) == len(said) else said.take(pa.array(rows))
+            shapes = Shapes.of(own, systems.of(name).masks)
+            lines = pa.array(np.bincount(shapes.codes, minlength=len(shapes.forms)))
+            names = pa.repeat(pa.scalar(name, pa.string()), len(shapes.forms))
+            held.append(_summed([pa.table([names, shapes.forms, lines], names=_COUNT.names)]))
             size += held[-1].num_rows
         if size > 500_000:
             held = [_summed(held)]
             size = held[0].num_rows
     if held:
-        yield from _summed(held).rename_columns(_COUNT.names).cast(_COUNT).to_batches()
+        yield from _summed(held).cast(_COUNT).to_batches()
 
 
 def _summed(tables: Sequence[pa.Table]) -> pa.Table:
-    """Counts of several batches as one; columns as `aggregate` leaves them."""
-    named = pa.concat_tables([table.select([*_KEYS, "count_all"]) for table in tables])
-    return named.group_by(_KEYS).aggregate([("count_all", "sum")]).rename_columns([*_KEYS, "count_all"])
+    """Counts (COUNT_SCHEMA) of several batches as one."""
+    found = pa.concat_tables(tables).group_by(_KEYS).aggregate([("lines", "sum")])
+    return found.select([*_KEYS, "lines_sum"]).rename_columns(_COUNT.names)
 
 
 def templates(
@@ -165,46 +202,48 @@ def _first(tokens: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Assigns:
-    """Gives each line its template, parameters and session: the function for `mapInArrow`.
+    """Gives each line its template, parameters and session: the kernel of logs.events.
 
     Attributes:
         systems: Settings of each system.
         ids: By system the template's id of each masked message.
         words: The words of each template.
         session: A regular expression (RE2) with the group `id`, or empty.
-        schema: Of the rows that come out.
     """
 
     systems: Systems
     ids: Mapping[str, Mapping[str, str]]
     words: Mapping[str, tuple[str, ...]]
     session: str
-    schema: pa.Schema
 
-    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Batches with event_dataset and message; `template_id`, `parameters` and `session_id` are put to them."""
-        for batch in batches:
-            if batch.num_rows:
-                yield self._assigned(batch)
+    def __call__(self, reader: TableReader) -> Iterator[Piece]:
+        """The events of a share of logs.lines; lines that say nothing are dropped."""
+        for batch in reader.batches(pa.schema([*SAID, *_CARRIED])):
+            events = self.events(batch)
+            silent = events.column("template_id").null_count
+            if silent:
+                events = events.filter(events.column("template_id").is_valid())
+            yield Piece(events, batch.num_rows, dropped={NO_MESSAGE: silent} if silent else {})
 
-    def _assigned(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def events(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Lines with `template_id`, `parameters` and `session_id`, null for what says nothing."""
         found: list[tuple[pa.Array, pa.Array, pa.Array]] = []
         order = []
-        for name, rows in _by_system(batch):
-            messages = batch.column("message")
-            messages = messages if len(rows) == batch.num_rows else messages.take(pa.array(rows))
-            shapes = Shapes.of(messages, self.systems.of(name).masks, self.session)
+        said = messages(batch)
+        for name, rows in _by_system(batch, said):
+            own = said if len(rows) == len(said) else said.take(pa.array(rows))
+            shapes = Shapes.of(own, self.systems.of(name).masks, self.session)
             known = self.ids.get(name or "", {})
-            own = [known[form] for form in shapes.forms.to_pylist()]
-            ids = pa.array(own, pa.string()).take(pa.array(shapes.codes))
+            ids = [known[form] for form in shapes.forms.to_pylist()]
             sessions = shapes.found(self.session) if self.session else pa.nulls(len(rows), pa.string())
-            found.append((ids, shapes.cut(self._places(shapes.texts, own)), sessions))
+            places = self._places(shapes.texts, ids)
+            found.append((pa.array(ids, pa.string()).take(pa.array(shapes.codes)), shapes.cut(places), sessions))
             order.append(rows)
-        columns = {name: batch.column(name) for name in batch.schema.names}
+        columns = {
+            name: batch.column(name) for name in ("event_dataset", *_CARRIED.names) if name in batch.schema.names
+        }
         columns |= zip(_OWN, _together(found, order, batch.num_rows), strict=True)
-        return pa.RecordBatch.from_arrays(
-            [columns[each.name].cast(each.type) for each in self.schema], schema=self.schema
-        )
+        return pa.RecordBatch.from_pydict(columns)
 
     def _places(self, texts: pa.StringArray, ids: Sequence[str]) -> Places:
         """Where in each text the words stand that its template has a wildcard for."""
