@@ -14,13 +14,14 @@ from penstock import F, Input, Job, LookBack, Output, Params, Window
 from penstock_jobs.logs.charts import of_alerts
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
 ALERTS = (
     "log_date date, kind string, start timestamp, event_dataset string, template_id string, template string, "
     "session_id string, count bigint, expected double, score double, evidence array<string>"
 )
 _EVIDENCE = 3
+_MOST_DAYS = 31
 MOST_HISTORY = 14
 
 
@@ -77,31 +78,52 @@ class Counted:
 def transform(
     events: DataFrame, templates: DataFrame, lines: DataFrame, slices: DataFrame, params: LogAnomaliesParams
 ) -> DataFrame:
-    """Alerts of one day.
+    """Alerts of some days, each by its own and those before it.
 
     Counts of templates by window, and the distinct forms of sessions, come to the driver: both are few however many
     lines there are.
     """
-    day: date = slices.collect()[0]["slice"]
-    counted = _counted(events.where(F.col("log_date") >= day - timedelta(days=params.history_days)), params)
+    days: list[date] = sorted(row["slice"] for row in slices.collect())
+    rows = _windows(events.where(F.col("log_date") >= days[0] - timedelta(days=params.history_days)), params)
     texts = {row["template_id"]: row["template"] for row in templates.select("template_id", "template").collect()}
-    today = events.where(F.col("log_date") == day)
-    alerts = [*of_counts(counted, day, texts, params), *_of_sessions(today, params)]
-    kept: list[Alert] = []
-    for kind in dict.fromkeys(alert.kind for alert in alerts):
-        own = [alert for alert in alerts if alert.kind == kind]
-        kept += sorted(own, key=lambda a: (-a.score, a.template_id or a.session_id or ""))[: params.most]
-    evidence = _evidence(today, lines, kept, params)
-    rows = [
-        (day, a.kind, a.start, a.system, a.template_id, a.template, a.session_id, a.count, a.expected, a.score, found)
-        for a, found in zip(kept, evidence, strict=True)
+    own = events.where(F.col("log_date").isin(days))
+    forms = _forms(own)
+    kept: list[tuple[date, Alert]] = []
+    for day in days:
+        first = day - timedelta(days=params.history_days)
+        counted = _counted(row for row in rows if first <= row["log_date"] <= day)
+        of_sessions = [row for row in forms if row["log_date"] == day]
+        alerts = [*of_counts(counted, day, texts, params), *_of_sessions(of_sessions, params)]
+        for kind in dict.fromkeys(alert.kind for alert in alerts):
+            same = [alert for alert in alerts if alert.kind == kind]
+            best = sorted(same, key=lambda a: (-a.score, a.template_id or a.session_id or ""))[: params.most]
+            kept += [(day, alert) for alert in best]
+    found = [
+        (
+            day,
+            a.kind,
+            a.start,
+            a.system,
+            a.template_id,
+            a.template,
+            a.session_id,
+            a.count,
+            a.expected,
+            a.score,
+            lines_of,
+        )
+        for (day, a), lines_of in zip(kept, _evidence(own, lines, kept, params), strict=True)
     ]
-    return events.sparkSession.createDataFrame(rows, ALERTS)
+    return events.sparkSession.createDataFrame(found, ALERTS)
 
 
-def _counted(events: DataFrame, params: LogAnomaliesParams) -> dict[str, Counted]:
+def _windows(events: DataFrame, params: LogAnomaliesParams) -> list[Row]:
+    """Lines by day, system, template and window (its number since 1970; null where the lines tell no moment)."""
     window = F.floor(F.unix_timestamp("timestamp") / (params.window_minutes * 60))
-    rows = events.groupBy("log_date", "event_dataset", "template_id", window.alias("window")).count().collect()
+    return events.groupBy("log_date", "event_dataset", "template_id", window.alias("window")).count().collect()
+
+
+def _counted(rows: Iterable[Row]) -> dict[str, Counted]:
     windows: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     days: dict[str, set[date]] = defaultdict(set)
     systems: dict[str, str] = {}
@@ -158,21 +180,26 @@ def _day_of(window: int, params: LogAnomaliesParams) -> date:
     return _moment(window, params).date()
 
 
-def _of_sessions(today: DataFrame, params: LogAnomaliesParams) -> list[Alert]:
-    """One alert for each odd form of sessions and each method that finds it odd."""
-    named = today.where(F.col("session_id").isNotNull())
-    each = named.groupBy("event_dataset", "session_id", "template_id").count()
-    forms = each.groupBy("event_dataset", "session_id").agg(
+def _forms(events: DataFrame) -> list[Row]:
+    """By day and system the distinct forms of sessions: which templates how often, how many are so (n), and one."""
+    named = events.where(F.col("session_id").isNotNull())
+    each = named.groupBy("log_date", "event_dataset", "session_id", "template_id").count()
+    forms = each.groupBy("log_date", "event_dataset", "session_id").agg(
         F.sort_array(F.collect_list(F.struct("template_id", "count"))).alias("form")
     )
-    rows = forms.groupBy("event_dataset", "form").agg(F.count(F.lit(1)).alias("n"), F.min("session_id").alias("one"))
-    by_system: dict[str, list[Any]] = defaultdict(list)
-    for row in rows.collect():
+    alike = forms.groupBy("log_date", "event_dataset", "form")
+    return alike.agg(F.count(F.lit(1)).alias("n"), F.min("session_id").alias("one")).collect()
+
+
+def _of_sessions(forms: Sequence[Row], params: LogAnomaliesParams) -> list[Alert]:
+    """One alert for each odd form of sessions of a day and each method that finds it odd."""
+    by_system: dict[str, list[Row]] = defaultdict(list)
+    for row in forms:
         by_system[row["event_dataset"]].append(row)
     return [alert for system, found in sorted(by_system.items()) for alert in _odd_forms(system, found, params)]
 
 
-def _odd_forms(system: str, rows: Sequence[Any], params: LogAnomaliesParams) -> Iterable[Alert]:
+def _odd_forms(system: str, rows: Sequence[Row], params: LogAnomaliesParams) -> Iterable[Alert]:
     import numpy as np
 
     from penstock_jobs.logs.odd import isolation, principal
@@ -204,30 +231,33 @@ def _odd_forms(system: str, rows: Sequence[Any], params: LogAnomaliesParams) -> 
 
 
 def _evidence(
-    today: DataFrame, lines: DataFrame, alerts: Sequence[Alert], params: LogAnomaliesParams
+    events: DataFrame, lines: DataFrame, alerts: Sequence[tuple[date, Alert]], params: LogAnomaliesParams
 ) -> list[list[str]]:
-    """The first lines of each alert, as they stand in their files."""
+    """The first lines of each alert on its day, as they stand in their files."""
     if not alerts:
         return []
     wanted = [
-        (number, alert.template_id, alert.session_id, alert.start if alert.kind == "burst" else None)
-        for number, alert in enumerate(alerts)
+        (number, day, alert.template_id, alert.session_id, alert.start if alert.kind == "burst" else None)
+        for number, (day, alert) in enumerate(alerts)
     ]
-    spark = today.sparkSession
-    keys = spark.createDataFrame(wanted, "number int, template string, session string, start timestamp")
+    keys = events.sparkSession.createDataFrame(
+        wanted, "number int, log_date date, template string, session string, start timestamp"
+    )
     size = F.expr(f"start + INTERVAL {params.window_minutes} MINUTES")
     is_in = F.col("start").isNull() | ((F.col("timestamp") >= F.col("start")) & (F.col("timestamp") < size))
-    slim = today.select("template_id", "session_id", "timestamp", "log_file_path", "log_offset")
-    keyed = F.broadcast(keys)
-    by_template = slim.join(keyed, F.col("template_id") == F.col("template")).where(is_in)
-    by_session = slim.join(keyed, F.col("session_id") == F.col("session"))
+    slim = events.select("log_date", "template_id", "session_id", "timestamp", "log_file_path", "log_offset")
+    of_template = keys.withColumnRenamed("template", "template_id").drop("session")
+    of_session = keys.withColumnRenamed("session", "session_id").drop("template")
+    by_template = slim.join(F.broadcast(of_template), ["log_date", "template_id"])
+    by_session = slim.join(F.broadcast(of_session), ["log_date", "session_id"])
+    columns = ["number", "log_date", "timestamp", "start", "log_file_path", "log_offset"]
+    about = by_template.select(*columns).unionByName(by_session.select(*columns)).where(is_in)
     order = Window.partitionBy("number").orderBy("timestamp", "log_file_path", "log_offset")
-    ranked = by_template.unionByName(by_session).withColumn("at", F.row_number().over(order))
-    first = ranked.where(F.col("at") <= _EVIDENCE)
-    texts = lines.select("log_file_path", "log_offset", F.substring("event_original", 1, 500).alias("text"))
+    ranked = about.withColumn("at", F.row_number().over(order))
+    first = ranked.where(F.col("at") <= _EVIDENCE).select("number", "at", "log_date", "log_file_path", "log_offset")
+    texts = lines.select("log_date", "log_file_path", "log_offset", F.substring("event_original", 1, 500).alias("text"))
     found: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    joined = F.broadcast(first.select("number", "at", "log_file_path", "log_offset"))
-    for row in texts.join(joined, ["log_file_path", "log_offset"]).collect():
+    for row in texts.join(F.broadcast(first), ["log_date", "log_file_path", "log_offset"]).collect():
         found[row["number"]].append((row["at"], row["text"]))
     return [[text for _, text in sorted(found[number])] for number in range(len(alerts))]
 
@@ -244,5 +274,6 @@ job = Job(
     outputs={"alerts": Output("logs.alerts")},
     params=LogAnomaliesParams,
     pictures=of_alerts,
-    batch=1,
+    # What comes to the driver is so bounded.
+    batch=_MOST_DAYS,
 )
