@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import struct
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from hashlib import sha256
@@ -14,19 +17,31 @@ from typing import Any
 import pytest
 
 from penstock.config import load
-from penstock.emr import archive, dependencies, manifest, package
+from penstock.emr import archive, dependencies, manifest, package, slim
+from penstock.emr.facts import MACHINES
 from penstock.emr.manifest import Manifest
 from penstock.emr.preflight import is_fine, preflight
+from penstock.emr.preflight.elf import needed
 from penstock.emr.preflight.orders import check_order
 from penstock.emr.shape import Order, Work
 
 Files = dict[str, bytes]
 
 
-def elf(machine: int = 62, glibc: str = "2.17") -> bytes:
-    """The parts of a shared library that tell what it is for."""
-    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine)
-    return header + bytes(64) + f"\0GLIBC_{glibc}\0".encode()
+def elf(machine: int = 62, glibc: str = "2.17", needs: str = "libc.so.6", symbols: bytes = b"") -> bytes:
+    """The parts of a shared library that tell what it is for and what it loads: two segments, two sections."""
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44)
+    strings = f"\0{needs}\0GLIBC_{glibc}\0".encode()
+    programs, entries, texts = 64, 64 + 2 * 56, 64 + 2 * 56 + 48
+    sections = texts + len(strings) + 2 * len(symbols)
+    header = header[:32] + struct.pack("<QQIHHHHHH", programs, sections, 0, 64, 56, 2, 64, 2, 0)
+    load = struct.pack("<IIQQQQQQ", 1, 4, 0, 0x1000, 0, texts + len(strings), 0, 0)
+    dynamic = struct.pack("<IIQQQQQQ", 2, 4, entries, 0x1000 + entries, 0, 48, 0, 0)
+    tags = struct.pack("<QQQQQQ", 5, 0x1000 + texts, 1, 1, 0, 0)
+    begin = texts + len(strings)
+    table = struct.pack("<IIQQQQIIQQ", 0, 2, 0, 0, begin, len(symbols), 1, 0, 0, 0)
+    names = struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, begin + len(symbols), len(symbols), 0, 0, 0, 0)
+    return header + load + dynamic + tags + strings + symbols * 2 + table + names
 
 
 def wheel(name: str, tag: str = "py3-none-any", needs: str = "") -> Files:
@@ -156,6 +171,7 @@ BROKEN: dict[str, tuple[str, Callable[[Corpus], Path]]] = {
     "a wheel for ARM": ("wrong_architecture", lambda c: c.make(wheel("slow", "cp311-cp311-manylinux2014_aarch64"))),
     "compiled for a newer glibc": ("wrong_libc", lambda c: c.make({SO: elf(glibc="2.38")})),
     "a wheel for Alpine": ("wrong_libc", lambda c: c.make(wheel("slow", "cp311-cp311-musllinux_1_2_x86_64"))),
+    "a library that is not in it": ("library_missing", lambda c: c.make({SO: elf(needs="libarrow_flight.so.2600")})),
     "compiled for macOS": ("wrong_system", lambda c: c.make({"fast/_fast.so": b"\xcf\xfa\xed\xfe" + bytes(64)})),
     "a wheel for Windows": ("wrong_system", lambda c: c.make(wheel("slow", "cp311-cp311-win_amd64"))),
     "a wheel built at home": ("unportable_wheel", lambda c: c.make(wheel("slow", "cp311-cp311-linux_x86_64"))),
@@ -265,11 +281,72 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     assert "retail_lines" in made[0].manifest.jobs
 
 
+def test_what_nothing_calls_is_taken_away_and_links_lead_nowhere(tmp_path: Path) -> None:
+    """An installer's cache may be linked to what it installed: it is never written to."""
+    cache, made = tmp_path / "cache", tmp_path / "made"
+    files = {
+        **wheel("pyarrow"),
+        "pyarrow/libx.so.26": elf(symbols=b"names for debuggers"),
+        "pyarrow/libx.so.26.0.1": elf(symbols=b"names for debuggers"),
+        "pyarrow/tests/test_x.py": b"",
+        "botocore/data/s3/2006-03-01/service-2.json.gz": b"",
+        "botocore/data/polly/2016-06-10/service-2.json.gz": b"",
+        "botocore/data/endpoints.json": b"{}",
+        "pyarrow-1.0.dist-info/RECORD": b"pyarrow/libx.so.26,sha256=x,1\npyarrow/tests/test_x.py,sha256=x,1\n",
+    }
+    for name, data in files.items():
+        for root in (cache, made):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_bytes(data)
+        (made / name).hardlink_to(cache / name)
+    slim.slim(made)
+    left = {path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()}
+    assert set(files) - left == {
+        "pyarrow/libx.so.26.0.1",
+        "pyarrow/tests/test_x.py",
+        "botocore/data/polly/2016-06-10/service-2.json.gz",
+    }
+    library = (made / "pyarrow/libx.so.26").read_bytes()
+    whole = files["pyarrow/libx.so.26"]
+    assert library == whole.replace(b"names for debuggers", bytes(19))
+    assert library != whole
+    assert needed(library) == ("libc.so.6",)
+    assert "pyarrow/libx.so.26,sha256=" in (made / "pyarrow-1.0.dist-info/RECORD").read_text()
+    assert {name: (cache / name).read_bytes() for name in files} == files
+    assert slim.contents(made) == {"pyarrow": len(library)}
+
+
+# On this machine's own Python, what an archive for it holds is enough: nothing else is on the path.
+LOADS = """
+import sys; sys.path.insert(0, sys.argv[1])
+import boto3, deltalake, jinja2, numpy.linalg, numpy.random, pandas, psutil, pyarrow as pa, pydantic
+import rich.traceback, typer, yaml
+import pyarrow.compute, pyarrow.csv, pyarrow.dataset, pyarrow.fs, pyarrow.orc, pyarrow.parquet
+numpy.linalg.inv(numpy.eye(3)); pyarrow.fs.S3FileSystem
+for service in ("dynamodb", "s3", "secretsmanager", "sns", "sts"): boto3.client(service, region_name="eu-west-1")
+deltalake.write_deltalake(sys.argv[2], pa.Table.from_pandas(pandas.DataFrame({"a": [1, 2]})))
+assert deltalake.DeltaTable(sys.argv[2]).to_pyarrow_table().num_rows == 2
+assert all(module.__file__.startswith(sys.argv[1]) for module in (boto3, deltalake, pandas, pa))
+"""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
-def test_a_real_one_is_made_for_either_machine_and_passes(tmp_path: Path, architecture: str) -> None:
-    made = package.package(tmp_path, release="emr-spark-8.1.0", architecture=architecture)  # type: ignore[arg-type]
+def test_a_real_one_is_made_for_either_machine_and_passes(tmp_path: Path, architecture: str, full: bool) -> None:
+    made = package.package(tmp_path, release="emr-spark-8.1.0", architecture=architecture, full=full)  # type: ignore[arg-type]
     assert preflight(made.folder) == []
-    assert sum(part.bytes for part in made.manifest.parts.values()) < 120e6
+    size = sum(part.bytes for part in made.manifest.parts.values())
+    print(f"{architecture}, full {full}: {size / 1e6:.1f} MB")
+    assert size < 120e6
+    assert set(made.manifest.sizes) == set(made.manifest.packages)
     assert {"pydantic", "deltalake"} <= set(made.manifest.packages)
-    assert not {"pyspark", "pandas", "numpy"} & set(made.manifest.packages)
+    assert ({"pandas", "numpy", "pyarrow"} <= set(made.manifest.packages)) == full
+    assert "pyspark" not in made.manifest.packages
+    if full and (platform.machine(), sys.version_info[:2]) == (MACHINES[architecture], (3, 11)):  # type: ignore[index]
+        folder = tmp_path / "unpacked"
+        with tarfile.open(tmp_path / "deps.tar.gz") as tar:
+            tar.extractall(folder, filter="data")
+        command = [sys.executable, "-I", "-S", "-c", LOADS, str(folder), str(tmp_path / "table")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

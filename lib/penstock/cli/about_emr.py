@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock.emr.watch import Sight
 
 Document = dict[str, Any]
+_WORTH_TELLING = 1_000_000
 _COLOURS = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 
 
@@ -28,8 +29,13 @@ def print_package(document: Document) -> None:
     for part in (document["entry"], *document["archives"].values()):
         shown.add_row(part["file"], size(part["bytes"]), part["sha256"][:16])
     screen.print(f"[bold]{escape(document['folder'])}[/bold]  {document['release']}, {document['architecture']}", shown)
-    names = ", ".join(f"{name} {version}" for name, version in document["packages"].items())
-    screen.print(f"{len(document['jobs'])} jobs; packages: {names}")
+    sizes = document["sizes"]
+    largest = sorted(document["packages"].items(), key=lambda package: (-sizes.get(package[0], 0), package[0]))
+    names = ", ".join(
+        f"{name} {version}" + (f" ({size(sizes[name])})" if sizes.get(name, 0) > _WORTH_TELLING else "")
+        for name, version in largest
+    )
+    screen.print(f"{len(document['jobs'])} jobs; packages, by what they take unpacked: {names}")
 
 
 def print_findings(document: Document) -> None:

@@ -10,15 +10,14 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-_LEVEL = 6
 
-
-def pack(files: Mapping[str, bytes | Path], target: Path) -> str:
+def pack(files: Mapping[str, bytes | Path], target: Path, level: int = 6) -> str:
     """Write a tar.gz.
 
     Args:
         files: Contents, or where to read them, by their names in the archive.
         target: The archive.
+        level: Of gzip: 9 takes twice the time for a hundredth of the size.
 
     Returns:
         The SHA-256 of its bytes.
@@ -28,7 +27,7 @@ def pack(files: Mapping[str, bytes | Path], target: Path) -> str:
     with (
         draft.open("wb") as raw,
         # The header of gzip has a time and a name too.
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_LEVEL) as zipped,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=level) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for name in sorted(files):

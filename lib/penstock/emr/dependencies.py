@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from penstock.cache import cache_folder, locked
 from penstock.config.emr import Architecture
 from penstock.emr import archive
+from penstock.emr import slim as slimming
 from penstock.emr.facts import MACHINES, PREINSTALLED, Image
 from penstock.errors import ConfigurationError, EngineError
 
@@ -24,13 +25,8 @@ _HERE = Path(__file__).parent
 _SECONDS = 600
 _ARCHIVE, _ABOUT = "deps.tar.gz", "about.json"
 _KEPT = 4
-# Tests, headers and RPC of pandas, numpy and pyarrow: a third of the archive, and of no use on a cluster.
-_USELESS = (
-    *("pandas/tests", "numpy/*/tests", "numpy/_core/include", "pyarrow/tests", "pyarrow/include", "pyarrow/src"),
-    *("pyarrow/*flight*", "pyarrow/*substrait*"),
-)
-# What says where and by whom it was installed, which is different on every machine.
-_LOCAL = {"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"}
+# Whoever names one of them wants more than what Penstock itself calls.
+_AWS = re.compile(r"(boto3|botocore|awscli|awswrangler)\b")
 
 
 def pins(*, full: bool) -> str:
@@ -61,11 +57,13 @@ class Installed:
         archive: All of them, packed.
         sha256: Of the archive.
         files: The SHA-256 of each file, by its name.
+        sizes: The bytes of each package, unpacked.
     """
 
     archive: Path
     sha256: str
     files: Mapping[str, str]
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def install(image: Image, architecture: Architecture, requirements: str, own: Sequence[str] = ()) -> Installed:
@@ -81,7 +79,8 @@ def install(image: Image, architecture: Architecture, requirements: str, own: Se
         EngineError: A package has no binary wheel for that platform, or the registry cannot be reached.
     """
     local = [path.read_bytes() for path in map(Path, own) if path.is_file()]
-    key = repr((image.python, image.glibc, architecture, requirements, tuple(own), local)).encode()
+    how = Path(slimming.__file__).read_bytes()
+    key = repr((image.python, image.glibc, architecture, requirements, tuple(own), local, how)).encode()
     folder = cache_folder() / "emr" / sha256(key).hexdigest()[:16]
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
@@ -92,9 +91,11 @@ def install(image: Image, architecture: Architecture, requirements: str, own: Se
                 _run([*_installer(image, architecture, made), "--no-deps", "--require-hashes", "-r", str(pinned)])
                 if own:
                     _run([*_installer(image, architecture, made), *own])
-                _clean(made)
+                slimming.slim(made, all_of_aws=any(_AWS.match(word) for word in own))
                 files = archive.tree(made)
-                about = {"sha256": archive.pack(files, draft / _ARCHIVE), "files": archive.digests(files)}
+                # Packed once, fetched by every driver and executor.
+                digest = archive.pack(files, draft / _ARCHIVE, level=9)
+                about = {"sha256": digest, "files": archive.digests(files), "sizes": slimming.contents(made)}
                 (draft / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
                 draft.replace(folder)
     _forget_old(folder)
@@ -109,7 +110,8 @@ def _installer(image: Image, architecture: Architecture, target: Path) -> list[s
     uv = str(beside) if beside.is_file() else shutil.which("uv")
     if uv:
         platform = f"{machine}-manylinux_{major}_{minor}"
-        return [uv, "pip", "install", "--quiet", "--python-platform", platform, *common]
+        # Files are changed below: links would lead into uv's cache, and into every environment that was made from it.
+        return [uv, "pip", "install", "--quiet", "--link-mode", "copy", "--python-platform", platform, *common]
     if find_spec("pip") is None:
         raise ConfigurationError("Packaging needs uv or pip, and this environment has neither.", hint="pip install uv")
     # pip takes just the tags that it is told.
@@ -140,28 +142,6 @@ def _run(command: Sequence[str]) -> None:
             hint="Build a wheel of the package that is named for that platform, and give it with --requirement FILE.",
             evidence=said[-8:],
         )
-
-
-def _clean(folder: Path) -> None:
-    """Take away what differs from machine to machine, and what nothing on a cluster calls."""
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
-    for pattern in _USELESS:
-        for path in folder.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for info in folder.glob("*.dist-info"):
-        for name in _LOCAL:
-            (info / name).unlink(missing_ok=True)
-        record = info / "RECORD"
-        if record.is_file():
-            record.write_text("".join(_kept(record.read_text(encoding="utf-8").splitlines())), encoding="utf-8")
-
-
-def _kept(lines: Iterable[str]) -> list[str]:
-    dropped = re.compile(
-        r"^(\.\./)*bin/|__pycache__|\.dist-info/(" + "|".join(map(re.escape, _LOCAL)) + ")|/tests/|/include/|/src/"
-    )
-    return [f"{line}\n" for line in sorted(lines) if not dropped.search(line)]
 
 
 def _forget_old(used: Path) -> None:

@@ -45,6 +45,7 @@ class Manifest(BaseModel):
         entry: The program that spark-submit is given.
         archives: What is unpacked beside it, by the folder's name: `deps` and `code`.
         packages: What is in `deps`, name to version.
+        sizes: The bytes of each, unpacked.
         jobs: The jobs in `code`.
         confs: How many folders of configuration of one's own are in `code`.
         files: The SHA-256 of every file in the archives, by `deps/…` and `code/…`.
@@ -59,6 +60,7 @@ class Manifest(BaseModel):
     entry: Part
     archives: Mapping[str, Part]
     packages: Mapping[str, str]
+    sizes: Mapping[str, int] = {}
     jobs: tuple[str, ...]
     confs: int
     files: Mapping[str, str]

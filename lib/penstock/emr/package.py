@@ -73,6 +73,7 @@ def package(
         entry=_part(folder / ENTRY, sha256(source).hexdigest()),
         archives=archives,
         packages=_packages(installed.files),
+        sizes=dict(installed.sizes),
         jobs=tuple(sorted(registry.listing())),
         confs=len(confs),
         files={f"{part}/{name}": found for part, files in hashes.items() for name, found in sorted(files.items())},

@@ -12,20 +12,18 @@ from pathlib import Path, PurePosixPath
 
 from penstock.emr.facts import (
     ARCHIVE_MEGABYTES,
-    ELF_MACHINES,
     MACHINES,
     PREINSTALLED,
     SPARKS_OWN,
     Image,
 )
 from penstock.emr.manifest import Manifest, Part
+from penstock.emr.preflight import elf
 from penstock.emr.preflight.finding import Finding
 
 AGAIN = "Package it again: penstock package --env ENV"
-_ELF = b"\x7fELF"
 _FOREIGN = {b"MZ": "Windows", b"\xcf\xfa\xed\xfe": "macOS", b"\xca\xfe\xba\xbe": "macOS"}
 _ABI = re.compile(r"\.(?:cpython-(\d)(\d+)|cp(\d)(\d+))[-.]")
-_GLIBC = re.compile(rb"GLIBC_(\d+)\.(\d+)")
 
 
 @dataclass
@@ -36,11 +34,13 @@ class Contents:
         names: All files in it, by their names.
         texts: The contents of small files that are looked into: Python, metadata.
         binaries: Of compiled parts: the machine and the greatest glibc that they name.
+        needs: Of compiled parts: the libraries that they load.
     """
 
     names: set[str] = field(default_factory=set)
     texts: dict[str, bytes] = field(default_factory=dict)
     binaries: dict[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def check_parts(folder: Path, manifest: Manifest) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def check_parts(folder: Path, manifest: Manifest) -> Iterator[Finding]:
                 AGAIN,
             )
     total = sum(part.bytes for part in manifest.parts.values()) / 1e6
-    if total > ARCHIVE_MEGABYTES and not _is_full(manifest):
+    if total > ARCHIVE_MEGABYTES:
         yield Finding(
             "too_large",
             f"The artefact has {total:.0f} MB, and {ARCHIVE_MEGABYTES} MB are the aim.",
@@ -121,10 +121,9 @@ def _member(
         contents.texts[name] = file.read()
     elif re.search(r"\.so(\.[\d.]+)?$|\.pyd$|\.dylib$", name):
         data = file.read()
-        if data[:4] == _ELF:
-            greatest = max((tuple(map(int, found)) for found in _GLIBC.findall(data)), default=(0, 0))
-            machine = ELF_MACHINES.get(int.from_bytes(data[18:20], "little"), "unknown")
-            contents.binaries[name] = machine, (greatest[0], greatest[1])
+        if elf.is_elf(data):
+            contents.binaries[name] = elf.machine(data), elf.glibc(data)
+            contents.needs[name] = elf.needed(data)
         else:
             system = next((told for start, told in _FOREIGN.items() if data.startswith(start)), "another system")
             contents.binaries[name] = system, (0, 0)
@@ -209,6 +208,22 @@ def _tag_problem(python: str, abi: str, platform: str, machine: str, image: Imag
         if is_so:
             return kind
     return None
+
+
+def check_libraries(contents: Contents) -> Iterator[Finding]:
+    """Every library that a compiled part loads is in the archive or on every machine."""
+    there = {PurePosixPath(name).name for name in contents.names}
+    for name, needs in sorted(contents.needs.items()):
+        gone = [library for library in needs if library not in there and not elf.is_everywhere(library)]
+        if gone:
+            yield Finding(
+                "library_missing",
+                f"{name} loads {', '.join(gone)}, which is not in the archive.",
+                f"ImportError: {gone[0]}: cannot open shared object file.",
+                "Take a wheel that brings its libraries (auditwheel repair), or a custom image (emr: image).",
+            )
+            # The others miss it for the same reason.
+            return
 
 
 def check_bundled(contents: Contents, manifest: Manifest) -> Iterator[Finding]:

@@ -34,8 +34,14 @@ def preflight(folder: Path, order: Order | None = None, aws: Aws | None = None) 
     if not any(finding.name == "part_missing" for finding in findings):
         contents = {name: archives.read(folder, part, image, findings) for name, part in manifest.archives.items()}
         code, deps = contents.get(manifests.CODE, Contents()), contents.get(manifests.DEPS, Contents())
-        both = Contents(code.names | deps.names, {**code.texts, **deps.texts}, {**code.binaries, **deps.binaries})
+        both = Contents(
+            code.names | deps.names,
+            {**code.texts, **deps.texts},
+            {**code.binaries, **deps.binaries},
+            {**code.needs, **deps.needs},
+        )
         findings += archives.check_platform(both, manifest, image)
+        findings += archives.check_libraries(both)
         findings += archives.check_bundled(both, manifest)
         findings += imports.check_entry(folder, manifest, image)
         if not any(finding.name == "archive_damaged" for finding in findings):
