@@ -85,3 +85,37 @@ def test_the_token_is_that_of_the_run(plan: Plan) -> None:
     assert plan("emr-serverless", "", "--warehouse", "s3://shop/other")["token"] != first["token"]
     # Other parameters make another run.
     assert plan("emr-serverless", "", "--set", "service_codes=POST")["work"]["key"] != first["work"]["key"]
+
+
+@pytest.mark.parametrize(
+    ("env", "more", "bounds"),
+    [
+        # A driver of 2 vCPU with 7.7 GB and 2 to 10 executors of 4 vCPU with 15.4 GB, for one hour of three tries.
+        (
+            "emr-serverless",
+            "  maximum_executors: 10\n  timeout_minutes: 60\n  attempts: 3\n",
+            (
+                10 * 0.052624 + 38.5 * 0.0057785,
+                42 * 0.052624 + 161.7 * 0.0057785,
+                3 * (42 * 0.052624 + 161.7 * 0.0057785),
+            ),
+        ),
+        ("emr-serverless", "  serverless: {maximum_vcpu: 14}\n  timeout_minutes: 30\n", (0.7487, 1.0481, 0.5240)),
+        # Nothing says how far it may grow.
+        ("emr-serverless", "", (0.7487, None, None)),
+        # A primary and two core instances, up to eight; a step has no time limit.
+        ("emr-ec2", "  ec2: {instance_types: [m5.xlarge], maximum: 8}\n", (3 * 0.24, 9 * 0.24, None)),
+        ("emr-ec2", "  ec2: {instance_types: [z9.huge]}\n", (None, None, None)),
+        (
+            "emr-eks",
+            "  maximum_executors: 2\n  eks: {virtual_cluster: v}\n",
+            (10 * 0.01012 + 38.5 * 0.00111125, 10 * 0.01012 + 38.5 * 0.00111125, None),
+        ),
+    ],
+)
+def test_the_price_is_a_range(plan: Plan, env: str, more: str, bounds: tuple[float | None, ...]) -> None:
+    price = plan(env, more)["price"]
+    found = (price["usd_per_hour"], price["usd_per_hour_most"], price["usd_most"])
+    assert found == tuple(None if bound is None else pytest.approx(bound, abs=1e-4) for bound in bounds)
+    if price["usd_per_hour"] is not None and env != "emr-eks":
+        assert price["usd_least"] == pytest.approx(price["usd_per_hour"] / 60, abs=1e-5)

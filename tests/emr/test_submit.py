@@ -278,3 +278,35 @@ def test_what_the_account_lacks(desk: Callable[..., Desk], site) -> None:
     )
     elsewhere = at.aws.settings.model_copy(update={"artefacts": "s3://elsewhere/code"})
     assert {finding.name for finding in check_account(Aws(elsewhere))} == {"bucket_elsewhere"}
+
+
+def test_keys_that_buckets_encrypt_with(desk: Callable[..., Desk], site) -> None:
+    at, s3, kms = desk(), site.client("s3"), site.client("kms")
+    s3.create_bucket(Bucket="secret")
+    secret = Aws(at.aws.settings.model_copy(update={"logs": "s3://secret/logs"}))
+
+    def found(key: str) -> set[str]:
+        by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+        rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": by_default}]}
+        s3.put_bucket_encryption(Bucket="secret", ServerSideEncryptionConfiguration=rules)
+        return {finding.name for finding in check_account(secret) if finding.name.startswith("key_")}
+
+    assert found("11111111-2222-3333-4444-555555555555") == {"key_missing"}
+    assert found("arn:aws:kms:eu-west-1:123456789012:key/1") == {"key_elsewhere"}
+    # A key's first policy leaves it to the account's own policies.
+    made = kms.create_key()["KeyMetadata"]
+    assert found(made["Arn"]) == set()
+
+    def only(principal: str, *actions: str) -> set[str]:
+        allowed = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": list(actions), "Resource": "*"}
+        kms.put_key_policy(KeyId=made["KeyId"], PolicyName="default", Policy=json.dumps({"Statement": [allowed]}))
+        return found(made["Arn"])
+
+    assert only("arn:aws:iam::123456789012:role/others", "kms:*") == {"key_denied"}
+    assert only(ROLE, "kms:Decrypt") == {"key_denied"}
+    assert only(ROLE, "kms:Decrypt", "kms:GenerateDataKey*") == set()
+    kms.disable_key(KeyId=made["KeyId"])
+    assert found(made["Arn"]) == {"key_disabled"}
+    # A bucket of the warehouse is looked at as well; what is on a disk is not.
+    places = {"warehouse": "s3://not-there/tables", "data": "/data"}
+    assert "bucket_missing" in {finding.name for finding in check_account(at.aws, places)}

@@ -64,13 +64,22 @@ def print_plan(document: Document) -> None:
         uploads.add_row(upload["url"], size(upload["bytes"]))
     price = document["price"]
     screen.print(uploads)
-    if price["usd_per_hour"] is not None:
-        screen.print(
-            f"\n[bold]price[/bold] ${price['usd_per_hour']:.4f} an hour at the start size, "
-            f"at least ${price['usd_least']:.4f} ({price['prices']['region']}, {price['prices']['date']})"
-        )
+    screen.print(f"\n[bold]price[/bold] {_price(price)} ({price['prices']['region']}, {price['prices']['date']})")
     screen.print("\n[bold]policy of the run[/bold]")
     screen.print_json(json.dumps(document["policy"]))
+
+
+def _price(price: Document) -> str:
+    if price["usd_per_hour"] is None:
+        return "unknown: prices.yaml has none of that instance type (penstock cost takes yours with --prices)"
+    hour, most = f"${price['usd_per_hour']:.4f}", price["usd_per_hour_most"]
+    if most is None:
+        hour += " an hour at the start size, and nothing bounds its growth (emr: maximum_executors)"
+    else:
+        hour += f" to ${most:.4f} an hour" if most > price["usd_per_hour"] else " an hour"
+    least = f"a run ${price['usd_least']:.4f} at least"
+    whole = price["usd_most"]
+    return f"{hour}; {least}" + (f", ${whole:.2f} at most: its time limit at the largest size" if whole else "")
 
 
 def print_submitted(document: Document) -> None:

@@ -61,7 +61,7 @@ def preflight(
     artefact: Annotated[
         Path | None, typer.Option("--artefact", metavar="DIR", help="One that is there already.")
     ] = None,
-    account: Annotated[bool, typer.Option("--account", help="Ask AWS about buckets and role as well.")] = False,
+    account: Annotated[bool, typer.Option("--account", help="Ask AWS about buckets, keys and role as well.")] = False,
     as_json: o.Json = False,
 ) -> None:
     """Say before anything is sent what EMR would say after minutes, and how to mend it."""
@@ -79,7 +79,8 @@ def preflight(
             work = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets).work
             about = manifest.read(folder)
             order = Order(work, settings, config.settings.release, about, 0, dict(config.settings.spark.conf))
-    findings = preflight.preflight(folder, order, Aws(settings) if account else None)
+    places = {"warehouse": config.settings.warehouse, "data": config.settings.data}
+    findings = preflight.preflight(folder, order, Aws(settings) if account else None, places)
     document = {
         "artefact": str(folder),
         "fine": preflight.is_fine(findings),

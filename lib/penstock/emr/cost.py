@@ -104,20 +104,43 @@ def cost(submission: Submission, seen: Seen, rates: Prices) -> dict[str, Any]:
 
 
 def estimate(facts: Mapping[str, Any], target: Literal["ec2", "serverless", "eks"], rates: Prices) -> dict[str, Any]:
-    """What an hour costs at the start size, and a run at least."""
-    if target == "ec2":
-        instance = _instance(facts, rates)
-        hour = facts["instances"] * (instance.instance + instance.emr) if instance else None
-        least = hour * _MINUTE if hour is not None else None
-    else:
-        usage = _requested(facts, 1.0)
-        hour = _serverless(usage, facts, rates) if target == "serverless" else _eks(usage, rates)
-        least = hour * _MINUTE if target == "serverless" else 0.0
+    """Between what and what a run will cost.
+
+    Returns:
+        `usd_per_hour` at the start size and `usd_per_hour_most` at the largest; `usd_least` for the shortest run that
+        is billed, and `usd_most` for the largest size up to the time limit, over all tries. None where nothing bounds
+        it or no price is known.
+    """
+    start = _hourly(facts, target, rates)
+    largest = _largest(facts, target)
+    most = None if largest is None else _hourly(largest, target, rates)
+    limit = facts.get("timeout_minutes")
+    whole = None if most is None or limit is None else most * limit / 60 * facts.get("attempts", 1)
     return {
-        "usd_per_hour": _rounded(hour),
-        "usd_least": _rounded(least),
+        "usd_per_hour": _rounded(start),
+        "usd_per_hour_most": _rounded(most),
+        "usd_least": _rounded(None if start is None else start * _MINUTE if target != "eks" else 0.0),
+        "usd_most": _rounded(whole),
         "prices": {"date": rates.date, "region": rates.region},
     }
+
+
+def _hourly(facts: Mapping[str, Any], target: str, rates: Prices) -> float | None:
+    if target == "ec2":
+        instance = _instance(facts, rates)
+        return facts["instances"] * (instance.instance + instance.emr) if instance else None
+    usage = _requested(facts, 1.0)
+    return _serverless(usage, facts, rates) if target == "serverless" else _eks(usage, rates)
+
+
+def _largest(facts: Mapping[str, Any], target: str) -> dict[str, Any] | None:
+    """The same at the most that it may grow to; None where it may grow as far as there is work."""
+    if target == "ec2":
+        return {**facts, "instances": max(facts["instances"], facts.get("maximum_instances") or 0)}
+    most = facts.get("maximum_executors")
+    if most is None and (vcpu := facts.get("maximum_vcpu")):
+        most = max(1, (vcpu - facts["driver"]["cores"]) // facts["executor"]["cores"])
+    return None if most is None else {**facts, "executors": most}
 
 
 def per_million(usd: float, rows: int) -> float | None:

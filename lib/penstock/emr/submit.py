@@ -124,6 +124,11 @@ def facts_of(order: Order) -> dict[str, Any]:
         "driver": given.driver.model_dump(),
         "executor": given.executor.model_dump(),
         "executors": given.executors,
+        "maximum_executors": given.maximum_executors,
+        "maximum_vcpu": given.serverless.maximum_vcpu if given.target == "serverless" else None,
+        "maximum_instances": 1 + given.ec2.maximum if given.ec2.maximum else None,
+        # The APIs of the other two know no time limit.
+        "timeout_minutes": given.timeout_minutes if given.target == "serverless" else None,
         "flex": given.serverless.flex,
         "instance_type": given.ec2.instance_types[0],
         "instances": 1 + given.ec2.core + given.ec2.task,

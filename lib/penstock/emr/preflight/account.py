@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from penstock.emr.aws import Aws, explained, split
 from penstock.emr.preflight.finding import Finding
+from penstock.emr.preflight.keys import check_key
 from penstock.errors import PenstockError
 
 _PRINCIPALS = {"serverless": "emr-serverless.amazonaws.com", "ec2": "", "eks": ""}
 
 
-def check_account(aws: Aws) -> Iterator[Finding]:
-    """Buckets and role of an environment."""
-    for what, url in (("emr: artefacts", aws.settings.artefacts), ("emr: logs", aws.settings.logs)):
-        yield from _bucket(aws, what, url)
+def check_account(aws: Aws, places: Mapping[str, str] | None = None) -> Iterator[Finding]:
+    """Buckets with their keys, and the role, of an environment.
+
+    Args:
+        aws: Its clients.
+        places: More URLs than those of artefacts and logs, by what they are for; what is not on S3 is left out.
+    """
+    urls = {"emr: artefacts": aws.settings.artefacts, "emr: logs": aws.settings.logs, **(places or {})}
+    buckets: dict[str, str] = {}
+    for what, url in urls.items():
+        if url.startswith(("s3://", "s3a://")):
+            buckets.setdefault(split(url)[0], what)
+    for bucket, what in buckets.items():
+        yield from _bucket(aws, what, bucket)
     yield from _role(aws)
 
 
-def _bucket(aws: Aws, what: str, url: str) -> Iterator[Finding]:
+def _bucket(aws: Aws, what: str, bucket: str) -> Iterator[Finding]:
     s3 = aws.client("s3")
-    bucket, _ = split(url)
     try:
         answer = s3.head_bucket(Bucket=bucket)
     except s3.exceptions.ClientError as error:
@@ -43,6 +53,7 @@ def _bucket(aws: Aws, what: str, url: str) -> Iterator[Finding]:
             "EMR Serverless without a VPC reaches no other region; elsewhere transfer is slow and is billed.",
             f"Take a bucket in {s3.meta.region_name}, or set emr: region: {region}.",
         )
+    yield from check_key(aws, what, bucket)
 
 
 def _role(aws: Aws) -> Iterator[Finding]:

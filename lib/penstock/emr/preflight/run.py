@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.emr import manifest as manifests
@@ -14,13 +15,16 @@ from penstock.emr.shape import Order
 from penstock.errors import PenstockError
 
 
-def preflight(folder: Path, order: Order | None = None, aws: Aws | None = None) -> list[Finding]:
+def preflight(
+    folder: Path, order: Order | None = None, aws: Aws | None = None, places: Mapping[str, str] | None = None
+) -> list[Finding]:
     """What is wrong with an artefact, with a run of it, and with the account.
 
     Args:
         folder: Of the artefact.
         order: The run that is to be submitted; None checks the artefact only.
         aws: Clients with credentials; None asks nobody.
+        places: URLs that a run reads and writes, by what they are for.
     """
     try:
         manifest = manifests.read(folder)
@@ -51,5 +55,5 @@ def preflight(folder: Path, order: Order | None = None, aws: Aws | None = None) 
         findings += orders.check_order(order)
     if aws is not None:
         with told():
-            findings += account.check_account(aws)
+            findings += account.check_account(aws, places)
     return findings
