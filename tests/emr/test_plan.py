@@ -119,3 +119,13 @@ def test_the_price_is_a_range(plan: Plan, env: str, more: str, bounds: tuple[flo
     assert found == tuple(None if bound is None else pytest.approx(bound, abs=1e-4) for bound in bounds)
     if price["usd_per_hour"] is not None and env != "emr-eks":
         assert price["usd_least"] == pytest.approx(price["usd_per_hour"] / 60, abs=1e-5)
+
+
+@pytest.mark.parametrize(("env", "sent"), [("emr-serverless", ["code"]), ("emr-ec2", ["code", "deps"])])
+def test_a_custom_image_has_the_dependencies_and_gets_the_code(plan: Plan, env: str, sent: list[str]) -> None:
+    found = plan(env, "  image: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/penstock:1\n")
+    names = [upload["url"].rpartition("/")[2].partition("-")[0] for upload in found["uploads"]]
+    assert sorted(names) == [*sent, "penstock_entry"]
+    text = json.dumps(found["requests"])
+    assert [name for name in ("code", "deps") if f"#{name}" in text] == sent
+    assert ("imageConfiguration" in text) == (env == "emr-serverless")

@@ -70,7 +70,9 @@ class EmrSettings(Model):
     region: str | None = Field(default=None, description="Else what AWS_REGION or the profile says.")
     endpoint_url: str | None = Field(default=None, description="Another endpoint: that of `penstock local-emr`.")
     architecture: Architecture = "x86_64"
-    image: str | None = Field(default=None, description="A custom image: then no archive is needed.")
+    image: str | None = Field(
+        default=None, description="A custom image with the dependencies (Dockerfile); code is sent."
+    )
     driver: Worker = Worker()
     executor: Worker = Worker()
     executors: int = Field(default=2, ge=1, description="At the start.")

@@ -11,7 +11,7 @@ from penstock.config import Config, Dataset
 from penstock.emr import cost
 from penstock.emr.manifest import Manifest
 from penstock.emr.policy import run_policy
-from penstock.emr.shape import Order, Work, order_of, uploaded
+from penstock.emr.shape import Order, Work, order_of, parts_sent, uploaded
 from penstock.emr.submit import facts_of
 from penstock.emr.targets import flavour
 from penstock.emr.validate import problems
@@ -45,7 +45,8 @@ def plan(
         "token": order.token,
         "requests": requests,
         "uploads": [
-            {"url": uploaded(order.settings, part.stored_as), "bytes": part.bytes} for part in manifest.parts.values()
+            {"url": uploaded(order.settings, part.stored_as), "bytes": part.bytes}
+            for part in parts_sent(order.settings, manifest).values()
         ],
         "price": cost.estimate(facts_of(order), order.settings.target, cost.prices(prices)),
         "policy": run_policy(config, inputs, outputs),

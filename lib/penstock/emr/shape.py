@@ -10,11 +10,9 @@ from pathlib import Path
 from penstock.config import Config
 from penstock.config.emr import EmrSettings
 from penstock.emr.facts import TOKEN_CHARACTERS
-from penstock.emr.manifest import CODE, DEPS, Manifest
+from penstock.emr.manifest import CODE, DEPS, Manifest, Part
 from penstock.errors import ConfigurationError, UsageError
 from penstock.releases import DELTA_CATALOG, DELTA_EXTENSION, get_release
-
-_PYTHON_PATH = f"./{CODE}:./{DEPS}"
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,11 @@ class Order:
         """The URL of the entry point."""
         return uploaded(self.settings, self.manifest.entry.stored_as)
 
-    def archives(self) -> str:
-        """The URLs of the archives, with the folders that they are unpacked to."""
-        return ",".join(
-            f"{uploaded(self.settings, part.stored_as)}#{name}" for name, part in self.manifest.archives.items()
-        )
+    @property
+    def archives(self) -> dict[str, str]:
+        """The URLs of the archives that are sent, by the folders that they are unpacked to."""
+        sent = parts_sent(self.settings, self.manifest)
+        return {name: uploaded(self.settings, sent[name].stored_as) for name in (CODE, DEPS) if name in sent}
 
     def confs(self, driver_variables: str) -> dict[str, str]:
         """Spark's settings, weakest first.
@@ -114,10 +112,9 @@ class Order:
         python = f"python{get_release(self.release).python}"
         confs |= {f"{driver_variables}PYSPARK_DRIVER_PYTHON": python, f"{driver_variables}PYSPARK_PYTHON": python}
         confs["spark.executorEnv.PYSPARK_PYTHON"] = python
-        if given.image is None:
-            confs["spark.archives"] = self.archives()
-            confs[f"{driver_variables}PYTHONPATH"] = _PYTHON_PATH
-            confs["spark.executorEnv.PYTHONPATH"] = _PYTHON_PATH
+        confs["spark.archives"] = ",".join(f"{url}#{name}" for name, url in self.archives.items())
+        path = ":".join(f"./{name}" for name in self.archives)
+        confs |= {f"{driver_variables}PYTHONPATH": path, "spark.executorEnv.PYTHONPATH": path}
         return {**confs, **self.spark}
 
 
@@ -153,6 +150,12 @@ def emr_settings(config: Config) -> EmrSettings:
         )
     get_release(config.settings.release)
     return config.settings.emr
+
+
+def parts_sent(settings: EmrSettings, manifest: Manifest) -> dict[str, Part]:
+    """The parts of an artefact that a run needs: a custom image has the dependencies, and EC2 takes none."""
+    has_them = settings.image is not None and settings.target != "ec2"
+    return {name: part for name, part in manifest.parts.items() if not (has_them and name == DEPS)}
 
 
 def uploaded(settings: EmrSettings, name: str) -> str:

@@ -12,7 +12,7 @@ from penstock.config import Config
 from penstock.emr.aws import Aws, split, told
 from penstock.emr.manifest import Manifest
 from penstock.emr.records import Records, Submission
-from penstock.emr.shape import Order, Work, emr_settings, order_of, uploaded
+from penstock.emr.shape import Order, Work, emr_settings, order_of, parts_sent, uploaded
 from penstock.emr.targets import flavour
 from penstock.emr.targets.base import LIVE, Seen
 from penstock.emr.validate import problems
@@ -179,7 +179,7 @@ def upload(aws: Aws, manifest: Manifest, folder: Path) -> list[str]:
         Their URLs.
     """
     s3, fresh = aws.client("s3"), []
-    for part in manifest.parts.values():
+    for part in parts_sent(aws.settings, manifest).values():
         url = uploaded(aws.settings, part.stored_as)
         bucket, key = split(url)
         try:
