@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
+import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,3 +87,34 @@ def site(tmp_path_factory: pytest.TempPathFactory, quick_spark: dict[str, Runtim
 def site_of() -> type[Site]:
     """The clients of any local EMR."""
     return Site
+
+
+@pytest.fixture(scope="session")
+def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """The AWS CLI, in an environment of its own where this machine has none: it pins another botocore than ours."""
+    environ = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_PAGER": "",
+    }
+    # The tests' own path is not the CLI's.
+    environ.pop("PYTHONPATH", None)
+    program = shutil.which("aws")
+    if program is None or subprocess.run([program, "--version"], capture_output=True, check=False).returncode:
+        home = tmp_path_factory.mktemp("cli")
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        install = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "awscli>=1.40,<2"]
+        if subprocess.run(install, env=environ, capture_output=True, check=False).returncode:
+            pytest.skip("the AWS CLI is not installed, and the registry cannot be reached")
+        program = str(home / "bin" / "aws")
+
+    def call(endpoint: str, *words: str) -> dict[str, Any]:
+        command = [program, "--endpoint-url", endpoint, "--output", "json", *words]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout or "{}"))
+
+    return call

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from penstock.emr.local import server
+from penstock.emr.local import process, server
 from penstock.emr.local.runtimes import Runtime
 from penstock.emr.validate import service_model
 
@@ -129,6 +126,24 @@ class TestServerless:
         site.client("emr-serverless").cancel_job_run(applicationId=application, jobRunId=run)
         assert self.ended(site, application, run)["state"] == "CANCELLED"
         assert time.monotonic() - before < 10
+        assert not any(_runs(pid) for pid in pids)
+
+    def test_a_run_that_is_cancelled_as_it_starts_ends(
+        self, site, application: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The request comes when the process is there and nothing is written down about it."""
+        start, pids = process.start, []
+
+        def slow_to_note(*given: Any) -> Any:
+            running = start(*given)
+            pids.append(running.pid)
+            (run,) = site.app.state.all("serverless", lambda one: one["state"] == "scheduled")
+            site.app.engine.cancel("serverless", run["id"])
+            return running
+
+        monkeypatch.setattr(process, "start", slow_to_note)
+        run = self.start(site, application, site.put("long.py", LONG))
+        assert self.ended(site, application, run)["state"] == "CANCELLED"
         assert not any(_runs(pid) for pid in pids)
 
     def test_a_run_that_takes_too_long_is_ended(self, site, application: str) -> None:
@@ -293,24 +308,14 @@ class TestProtocol:
         # The client itself tries again.
         assert "Clusters" in site.client("emr").list_clusters()
 
-    def test_the_aws_cli(self, site) -> None:
-        program = shutil.which("aws")
-        if program is None:
-            pytest.skip("the AWS CLI is not installed")
-        environ = {
-            **os.environ,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        # The tests' own path is not the CLI's.
-        environ.pop("PYTHONPATH", None)
-        for words in (["emr", "list-clusters"], ["emr-serverless", "list-applications"]):
-            command = [program, "--endpoint-url", site.app.options.endpoint, *words]
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            assert list(json.loads(done.stdout)) in (["Clusters"], ["applications"])
+    @pytest.mark.slow
+    def test_the_aws_cli(self, site, aws_cli) -> None:
+        for words, key in (
+            (["emr", "list-clusters"], "Clusters"),
+            (["emr-serverless", "list-applications"], "applications"),
+            (["emr-containers", "list-virtual-clusters"], "virtualClusters"),
+        ):
+            assert key in aws_cli(site.app.options.endpoint, *words)
 
 
 def test_a_restart_goes_on_where_it_was(tmp_path: Path, quick_spark: dict[str, Runtime], site_of, monkeypatch) -> None:

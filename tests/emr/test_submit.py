@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,16 @@ from penstock.emr.package import Packaged, package
 from penstock.emr.preflight.account import check_account
 from penstock.emr.records import Records
 from penstock.emr.shape import Work
+from penstock.emr.steps import submit_steps
 from penstock.emr.submit import Submitted, submit
-from penstock.errors import ConfigurationError, ConflictError, EngineError, InputMissingError, PermissionDeniedError
+from penstock.errors import (
+    ConfigurationError,
+    ConflictError,
+    EngineError,
+    InputMissingError,
+    PermissionDeniedError,
+    UsageError,
+)
 
 ROLE = "arn:aws:iam::123456789012:role/runs"
 ENVIRONMENTS = ["emr-serverless", "emr-ec2", "emr-eks"]
@@ -165,6 +174,9 @@ class TestTrouble:
             ("java.lang.OutOfMemoryError: Java heap space", "memory", "out of memory"),
             ("Container exited with code 137", "memory", "exit code 137"),
             ("ModuleNotFoundError: No module named 'prophet'", "configuration", "prophet is missing"),
+            ("ImportError: deps/fast/_fast.so: invalid ELF header", "configuration", "invalid ELF header"),
+            ("ImportError: libarrow.so.26: cannot open shared object file", "configuration", "libarrow.so.26"),
+            ("ImportError: /lib64/libc.so.6: version `GLIBC_2.38' not found", "configuration", "GLIBC_2.38"),
             (
                 "User: r is not authorized to perform: s3:PutObject on resource: arn:aws:s3:::b/x",
                 "permission",
@@ -256,6 +268,69 @@ class TestTrouble:
         many = [replace(done.submission, key=f"k{n}") for n in range(100)]
         assert all(sight.seen is not None for sight in watch.sights(at.aws, many))
         assert calls == ["ListJobRuns"]
+
+
+class TestSteps:
+    """The jobs of a nightly as steps of one cluster."""
+
+    WORKS = tuple(Work(f"nightly {name}", f"steps-{name}", QUICK, "", (name,)) for name in ("a", "b", "c"))
+
+    def steps(self, at: Desk, works: tuple[Work, ...] = WORKS, force: bool = False) -> list[Submitted]:
+        return submit_steps(works, at.config, at.artefact.manifest, at.artefact.folder, force=force)
+
+    def test_they_run_in_order_on_one_cluster_that_ends_with_them(self, desk: Callable[..., Desk], site) -> None:
+        at, emr = desk("emr-ec2"), site.client("emr")
+        done = self.steps(at)
+        place = {one.submission.place for one in done}.pop()
+        # Whoever submits again while they are on their way gets the same ones.
+        assert [(one.adopted, one.submission.id) for one in self.steps(at)] == [
+            (True, one.submission.id) for one in done
+        ]
+        ends = [at.follow(one).seen for one in done]
+        assert [seen.phase for seen in ends] == ["succeeded"] * 3
+        assert [seen.started for seen in ends] == sorted(seen.started for seen in ends)
+        assert all(seen.ended <= after.started for seen, after in pairwise(ends))
+        listed = emr.list_steps(ClusterId=place)["Steps"]
+        assert [step["Name"].partition(" [")[0] for step in reversed(listed)] == [work.name for work in self.WORKS]
+        emr.get_waiter("cluster_terminated").wait(ClusterId=place, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+
+    def test_a_submitter_that_was_killed_finds_all_of_them(
+        self, desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at, put, calls = desk("emr-ec2"), Records.put, []
+        works = tuple(replace(work, key=f"killed-{work.key}", arguments=SLEEP) for work in self.WORKS)
+
+        def killed(self: Records, submission: Any, version: str | None) -> str:
+            calls.append(submission)
+            if len(calls) == 5:
+                raise KeyboardInterrupt
+            return put(self, submission, version)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Records, "put", killed)
+            with pytest.raises(KeyboardInterrupt):
+                self.steps(at, works)
+        done = self.steps(at, works)
+        assert [one.submission.id for one in done[:2]] == [one.id for one in calls[3:]]
+        assert all(one.adopted for one in done)
+        assert len({(one.submission.place, one.submission.id) for one in done}) == 3
+        for one in reversed(done):
+            watch.cancelled(at.aws, one.submission)
+
+    def test_what_takes_no_steps(self, desk: Callable[..., Desk], site) -> None:
+        with pytest.raises(UsageError, match="steps are of EMR on EC2"):
+            self.steps(desk("emr-serverless"))
+        made = site.client("emr").run_job_flow(
+            Name="side by side",
+            ReleaseLabel="emr-spark-8.1.0",
+            StepConcurrencyLevel=2,
+            Instances={"KeepJobFlowAliveWhenNoSteps": True, "MasterInstanceType": "m7g.xlarge", "InstanceCount": 1},
+            JobFlowRole="r",
+            ServiceRole="s",
+        )["JobFlowId"]
+        with pytest.raises(ConfigurationError, match="side by side"):
+            self.steps(desk("emr-ec2", f"  ec2: {{cluster: {made}}}\n"))
+        site.client("emr").terminate_job_flows(JobFlowIds=[made])
 
 
 def test_what_the_account_lacks(desk: Callable[..., Desk], site) -> None:

@@ -1,4 +1,4 @@
-"""The commands of Amazon EMR: package, preflight, submit, watch, logs, cancel, cost, local-emr."""
+"""The commands of Amazon EMR: package, preflight, submit, watch, logs, cancel, cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.emr.package import Packaged
     from penstock.emr.records import Submission
-    from penstock.emr.work import Resolved
+    from penstock.emr.work import Asked, Resolved
 
 EmrEnv = Annotated[str, typer.Option("--env", metavar="NAME", help="emr-serverless, emr-ec2, emr-eks or one of yours.")]
 Artefact = Annotated[
@@ -126,6 +126,7 @@ def submit(
     sets: o.Sets = None,
     own: Own = None,
     force: o.Force = False,
+    steps: Annotated[bool, typer.Option("--steps", help="On EC2: each job of the nightly as a step.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
     as_json: o.Json = False,
 ) -> None:
@@ -138,6 +139,10 @@ def submit(
 
     config = _config(env, conf, data, inputs, warehouse)
     settings = emr_settings(config)
+    if steps:
+        given = _asked(job, conf, interval, first, last, data, inputs, warehouse, sets, only, force=force)
+        _submit_steps(given, config, own, detach=detach, as_json=as_json)
+        return
     asked = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets, only, force=force)
     with progress(output.console(stderr=True), f"submit {asked.work.name}") as shown:
         shown.update("package")
@@ -150,6 +155,38 @@ def submit(
     if not as_json:
         about_emr.print_submitted(document)
     _follow(Aws(settings), done.submission, as_json, extra=document)
+
+
+def _submit_steps(asked: Asked, config: Config, own: Sequence[str] | None, *, detach: bool, as_json: bool) -> None:
+    """The jobs of a nightly as steps of one cluster, followed one after the other."""
+    from penstock.cli import about_emr, output
+    from penstock.emr import watch as watching
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+    from penstock.emr.steps import submit_steps
+    from penstock.emr.work import one_by_one
+    from penstock.report.console import progress
+
+    works = [one.work for one in one_by_one(asked, config)]
+    with progress(output.console(stderr=True), f"submit {len(works)} steps") as shown:
+        shown.update("package")
+        made = _packaged(config, asked.confs, own, None)
+        done = submit_steps(works, config, made.manifest, made.folder, force=asked.force, progress=shown.update)
+    aws, documents = Aws(emr_settings(config)), []
+    for one in done:
+        document = one.document()
+        if not as_json:
+            about_emr.print_submitted(document)
+        if not detach:
+            line = None if as_json else about_emr.print_line
+            document |= about_emr.outcome(aws, watching.follow(aws, one.submission, line=line))
+            if not as_json:
+                about_emr.print_outcome(document)
+        documents.append(document)
+    if as_json:
+        output.print_json({"steps": documents})
+    fine = detach or all(document["phase"] == "succeeded" for document in documents)
+    raise typer.Exit(output.EXIT_OK if fine else output.EXIT_FAILED)
 
 
 def watch(
@@ -245,42 +282,6 @@ def cost(
     output.show(bill.bill(aws, chosen, rates, rows), as_json, about_emr.print_bill)
 
 
-def local_emr(
-    root: Annotated[Path, typer.Option("--state", metavar="DIR", help="Its state, working directories, logs.")] = Path(
-        ".penstock/local-emr"
-    ),
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Where it listens.")] = 4566,
-    slots: Annotated[int, typer.Option("--slots", metavar="N", min=1, help="So many runs at once; others wait.")] = 2,
-    cores: Annotated[int, typer.Option("--cores", metavar="N", min=1, help="Of each run.")] = 2,
-    memory: Annotated[int, typer.Option("--memory", metavar="GB", min=1, help="The most of a driver's heap.")] = 2,
-    pythons: Annotated[
-        list[str] | None,
-        typer.Option("--python", metavar="RELEASE=PYTHON", help="A Python with that release's PySpark; repeatable."),
-    ] = None,
-    buckets: Annotated[
-        list[str] | None, typer.Option("--bucket", metavar="NAME", help="Make this bucket; repeatable.")
-    ] = None,
-    region: Annotated[str, typer.Option("--region", metavar="R", help="Where it is.")] = "us-east-1",
-) -> None:
-    """An endpoint for EMR's three APIs on this machine (and S3, IAM … by moto) that really runs what is submitted."""
-    from penstock.cli import about_emr
-    from penstock.emr.local.stand import stand
-
-    with stand(
-        root,
-        port=port,
-        slots=slots,
-        cores=cores,
-        memory=memory,
-        pythons=o.pairs(pythons, "--python"),
-        buckets=buckets or (),
-        region=region,
-    ) as app:
-        about_emr.print_local(app)
-        with suppress(KeyboardInterrupt):
-            app.wait()
-
-
 def _config(
     env: str,
     conf: Sequence[Path] | None,
@@ -307,9 +308,14 @@ def _packaged(config: Config, conf: Sequence[Path] | None, own: Sequence[str] | 
     )
 
 
-def _resolved(
+def _resolved(job: str, config: Config, *given: Any, force: bool = False) -> Resolved:
+    from penstock.emr.work import resolved
+
+    return resolved(_asked(job, *given, force=force), config)
+
+
+def _asked(
     job: str,
-    config: Config,
     conf: Sequence[Path] | None,
     interval: str | None,
     first: str | None,
@@ -321,10 +327,10 @@ def _resolved(
     only: Sequence[str] | None = None,
     *,
     force: bool = False,
-) -> Resolved:
-    from penstock.emr.work import Asked, resolved
+) -> Asked:
+    from penstock.emr.work import Asked
 
-    asked = Asked(
+    return Asked(
         job=job,
         only=tuple(only or ()),
         interval=interval,
@@ -338,7 +344,6 @@ def _resolved(
         force=force,
         command=o.command_line(),
     )
-    return resolved(asked, config)
 
 
 def _submission(aws: Any, run: str | None) -> Submission:

@@ -64,6 +64,13 @@ _CAUSES = (
     ),
     _cause(
         "configuration",
+        r"(invalid ELF header|wrong ELF class: \w+|[\w.+-]+: cannot open shared object file|"
+        r"version [`']GLIBC\w*_[\d.]+' not found|undefined symbol: \w+)",
+        "A compiled part does not fit EMR's machines: {0}.",
+        "See which and why: penstock preflight. Then package it again for the release and architecture.",
+    ),
+    _cause(
+        "configuration",
         r"No module named ['\"]?([\w.]+)",
         "The module {0} is missing on EMR.",
         "Package it: penstock package --requirement {0}; then penstock preflight.",

@@ -70,12 +70,9 @@ def submit(
     records = Records(aws)
     with told():
         known, version = records.get(work.key)
-        if known is not None and not force and known.handle is not None:
-            seen = look(aws, known)
-            if seen is not None and seen.phase in LIVE:
-                return Submitted(known, adopted=True)
-        generation = _generation(known, force=force)
-        order = order_of(work, config, manifest, generation)
+        if known is not None and not force and is_live(aws, known):
+            return Submitted(known, adopted=True)
+        order = order_of(work, config, manifest, next_generation(known, force=force))
         client = aws.client(kind.service)
         progress("find the place")
         place = kind.find_place(client, settings)
@@ -83,7 +80,7 @@ def submit(
         progress("upload")
         fresh = upload(aws, manifest, folder)
         progress("submit")
-        intent = _intent(order)
+        intent = intent_of(order)
         resumed = known is not None and known.token == intent.token
         version = records.put(intent, version)
         handle = kind.submit(client, order, place)
@@ -92,14 +89,21 @@ def submit(
     return Submitted(final, adopted=resumed, uploaded=tuple(fresh))
 
 
-def _generation(known: Submission | None, *, force: bool) -> int:
+def is_live(aws: Aws, known: Submission) -> bool:
+    """Whether a submission is on its way."""
+    seen = look(aws, known)
+    return seen is not None and seen.phase in LIVE
+
+
+def next_generation(known: Submission | None, *, force: bool) -> int:
     """The same as before where it is not known that AWS ever answered."""
     if known is None:
         return 0
     return known.generation if known.handle is None and not force else known.generation + 1
 
 
-def _intent(order: Order) -> Submission:
+def intent_of(order: Order) -> Submission:
+    """What is written down before AWS is asked."""
     given = order.settings
     return Submission(
         key=order.work.key,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock import registry
 from penstock.config import Config, Dataset
 from penstock.emr.shape import Work, arguments
+from penstock.errors import UsageError
 from penstock.interval import Interval
 from penstock.order import asked_span, bound, check_names, job_intervals, planned
 from penstock.spec import Spec, asked_intervals, resolve
@@ -71,7 +72,7 @@ def resolved(asked: Asked, config: Config) -> Resolved:
         config, jobs = planned(config, asked.only)
         specs = [resolve(job, job_intervals(job, *ends, tz), config, {}, asked.command, nightly=True) for job in jobs]
         words = [word for name in asked.only for word in ("--job", name)]
-        name = f"{NIGHTLY} {_span(ends[0], ends[-1])}"
+        name = " ".join([NIGHTLY, *(asked.only if len(asked.only) == 1 else ()), _span(ends[0], ends[-1])])
     else:
         found = registry.job(asked.job)
         check_names(config, found)
@@ -94,6 +95,19 @@ def resolved(asked: Asked, config: Config) -> Resolved:
     )
     work = Work(name, _key(specs, config), line, asked.command, tuple(spec.job.name for spec in specs))
     return Resolved(work, _datasets(specs, "inputs"), _datasets(specs, "outputs"))
+
+
+def one_by_one(asked: Asked, config: Config) -> list[Resolved]:
+    """The jobs of a nightly, each as a run of its own, in their order.
+
+    Raises:
+        UsageError: It is none, or intervals do not fit.
+        ConfigurationError: A dataset is in no catalog.
+    """
+    if asked.job != NIGHTLY:
+        raise UsageError(f"{asked.job} is one job, and one step.", hint="Leave --steps out.")
+    _, jobs = planned(config, asked.only)
+    return [resolved(replace(asked, only=(job.name,)), config) for job in jobs]
 
 
 def _key(specs: Sequence[Spec], config: Config) -> str:

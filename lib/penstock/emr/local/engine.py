@@ -182,6 +182,9 @@ class Engine:
                 started=started,
                 process={"pid": running.pid, "born": running.born, "folder": str(folder)},
             )
+            # Whoever cancelled before the process was written down found none to end.
+            if self._is_cancelled(kind, id_):
+                running.end()
             return self._follow(kind, id_, plan, attempt, running)
 
     def _wait_for_turn(self, kind: Kind, id_: str, held: contextlib.ExitStack) -> bool:

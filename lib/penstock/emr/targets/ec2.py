@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from penstock.config.emr import EmrSettings
@@ -48,24 +48,42 @@ class Ec2(Flavour):
 
     def requests(self, order: Order, place: str) -> list[Request]:
         """AddJobFlowSteps, or RunJobFlow with the step."""
+        return self.requests_of_all([order], place)
+
+    def requests_of_all(self, orders: Sequence[Order], place: str) -> list[Request]:
+        """The one call that adds several steps, in order."""
         if place:
-            return [Request(self.service, "AddJobFlowSteps", _steps(order, place))]
-        return [Request(self.service, "RunJobFlow", _cluster(order))]
+            return [Request(self.service, "AddJobFlowSteps", _steps(orders, place))]
+        return [Request(self.service, "RunJobFlow", _cluster(orders))]
 
     def submit(self, client: Any, order: Order, place: str) -> Handle:
         """Whoever finds a step with this order's token in its name takes it as the run."""
-        name = step_name(order)
+        return self.submit_all(client, [order], place)[0]
+
+    def submit_all(self, client: Any, orders: Sequence[Order], place: str) -> list[Handle]:
+        """Several runs as steps of one cluster, in order; those that are there already are taken as they are.
+
+        Raises:
+            ConfigurationError: The cluster does not have them after all.
+        """
+        names = [step_name(order) for order in orders]
+        for page in client.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE) if not place else ():
+            place = place or next((one["Id"] for one in page["Clusters"] if one["Name"] == names[0]), "")
         if place:
-            if step := _step_named(client, place, name):
-                return Handle("ec2", place, step)
-            return Handle("ec2", place, client.add_job_flow_steps(**_steps(order, place))["StepIds"][0])
-        for page in client.get_paginator("list_clusters").paginate(ClusterStates=_ALIVE):
-            place = place or next((one["Id"] for one in page["Clusters"] if one["Name"] == name), "")
-        place = place or client.run_job_flow(**_cluster(order))["JobFlowId"]
-        step = _step_named(client, place, name)
-        if not step:
-            raise ConfigurationError(f"The cluster {place} has no step {name}.", hint="See: aws emr list-steps")
-        return Handle("ec2", place, step)
+            there = _steps_named(client, place, names)
+            if new := [order for order, name in zip(orders, names, strict=True) if name not in there]:
+                client.add_job_flow_steps(**_steps(new, place))
+        else:
+            place = client.run_job_flow(**_cluster(orders))["JobFlowId"]
+        there = _steps_named(client, place, names)
+        if missing := [name for name in names if name not in there]:
+            raise ConfigurationError(f"The cluster {place} has no step {missing[0]}.", hint="See: aws emr list-steps")
+        return [Handle("ec2", place, there[name]) for name in names]
+
+    def runs_one_by_one(self, client: Any, place: str) -> bool:
+        """Whether a cluster begins a step when the one before it is done."""
+        cluster = client.describe_cluster(ClusterId=place)["Cluster"]
+        return int(cluster.get("StepConcurrencyLevel", 1)) == 1
 
     def look(self, client: Any, handles: Iterable[Handle]) -> dict[Handle, Seen]:
         """ListSteps has all that a screen shows."""
@@ -124,12 +142,15 @@ def _step(order: Order) -> dict[str, Any]:
     }
 
 
-def _steps(order: Order, place: str) -> dict[str, Any]:
-    role = {"ExecutionRoleArn": order.settings.role} if order.settings.role else {}
-    return {"JobFlowId": place, "Steps": [_step(order)], **role}
+def _steps(orders: Sequence[Order], place: str) -> dict[str, Any]:
+    role = orders[0].settings.role
+    steps = [_step(order) for order in orders]
+    return {"JobFlowId": place, "Steps": steps, **({"ExecutionRoleArn": role} if role else {})}
 
 
-def _cluster(order: Order) -> dict[str, Any]:
+def _cluster(orders: Sequence[Order]) -> dict[str, Any]:
+    # All are of one environment, and the first one's name is the cluster's.
+    order = orders[0]
     given = order.settings.ec2
     types = [{"InstanceType": name, "WeightedCapacity": 1} for name in given.instance_types]
     fleets: list[dict[str, Any]] = [
@@ -168,8 +189,8 @@ def _cluster(order: Order) -> dict[str, Any]:
         "Applications": [{"Name": "Spark"}],
         "Configurations": [{"Classification": "delta-defaults", "Properties": {"delta.enabled": "true"}}],
         "Instances": instances,
-        "Steps": [_step(order)],
-        "StepConcurrencyLevel": given.step_concurrency,
+        "Steps": [_step(one) for one in orders],
+        "StepConcurrencyLevel": given.step_concurrency if len(orders) == 1 else 1,
         "JobFlowRole": given.instance_profile,
         "ServiceRole": given.service_role,
         "AutoTerminationPolicy": {"IdleTimeout": 60 * given.idle_minutes},
@@ -186,12 +207,14 @@ def _cluster(order: Order) -> dict[str, Any]:
     return body
 
 
-def _step_named(client: Any, place: str, name: str) -> str:
+def _steps_named(client: Any, place: str, names: Sequence[str]) -> dict[str, str]:
+    """The ids of a cluster's steps by their names, as far as they are among these; the youngest of each."""
+    found: dict[str, str] = {}
     for page in client.get_paginator("list_steps").paginate(ClusterId=place):
         for step in page["Steps"]:
-            if step["Name"] == name:
-                return str(step["Id"])
-    return ""
+            if step["Name"] in names:
+                found.setdefault(step["Name"], str(step["Id"]))
+    return found
 
 
 def _seen(handle: Handle, step: dict[str, Any]) -> Seen:
