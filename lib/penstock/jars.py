@@ -107,6 +107,11 @@ def fetch_more(label: str, what: str) -> list[Path]:
     return sorted(folder.glob("*.jar"))
 
 
+def has_more(label: str, what: str) -> bool:
+    """Whether `fetch_more` would find its jars in the cache."""
+    return (_folder(get_release(label)) / what / "complete").is_file()
+
+
 def spark_home() -> Path:
     """The folder of the installed PySpark, without importing it.
 

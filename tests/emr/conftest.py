@@ -11,16 +11,20 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
+import duckdb
 import pytest
+from deltalake import DeltaTable
 
 from penstock.emr.local import server
 from penstock.emr.local.app import App
 from penstock.emr.local.runtimes import Runtime
 from penstock.java import find_java
 
+SECONDS = 600
 RELEASE = "emr-spark-8.1.0"
 
 
@@ -118,3 +122,63 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         return dict(json.loads(done.stdout or "{}"))
 
     return call
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Three days of a shop, and the tables that a run on this machine makes of them, in `local`.
+
+    Attributes:
+        folder: Of both; commands are called from there.
+    """
+
+    folder: Path
+    jobs = ("retail_lines", "retail_daily_sales", "retail_products", "retail_customers", "retail_baskets")
+    tables = ("lines", "daily_sales", "products", "customers", "baskets")
+    chosen = tuple(word for name in jobs for word in ("--job", name))
+    span = ("--from", "2010-12-01", "--to", "2010-12-03")
+
+    def penstock(self, *arguments: str) -> str:
+        """What a command of a process of its own prints."""
+        environ = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        command = [str(Path(sys.executable).with_name("penstock")), *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        if "cannot be had as binary wheels" in done.stderr:
+            pytest.skip("the registry cannot be reached")
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def compared(self, warehouse: str, tables: tuple[str, ...] = tables) -> int:
+        """How many rows the tables of a warehouse have; they equal the local run's."""
+        count = 0
+        for table in tables:
+            ours, theirs = (rows(place / "retail" / table) for place in (Path(self.folder, warehouse), self.local))
+            assert ours == theirs
+            count += len(ours)
+        assert count > 0
+        return count
+
+    @property
+    def local(self) -> Path:
+        """The warehouse of the local run."""
+        return self.folder / "local"
+
+
+def rows(table: Path) -> list[tuple[Any, ...]]:
+    """All rows of a table, by DuckDB from the files that the table's log names."""
+    with duckdb.connect() as db:
+        db.execute("SET TimeZone = 'UTC'")
+        files = [uri.removeprefix("file://") for uri in DeltaTable(table).file_uris()]
+        found = db.execute("SELECT * FROM read_parquet(?, hive_partitioning = false)", [files]).fetchall()
+    return sorted(found, key=repr)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Made once for all whole nights."""
+    made = Shop(tmp_path_factory.mktemp("shop"))
+    made.penstock("sample", "data", "--days", "3", "--scale", "0.2")
+    made.penstock("nightly", *made.chosen, *made.span, "--data", "data", "--warehouse", "local")
+    return made

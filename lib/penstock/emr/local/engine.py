@@ -17,12 +17,21 @@ from typing import Any
 from penstock.class_archive import options as class_options
 from penstock.emr.facts import IMAGES
 from penstock.emr.local import process
-from penstock.emr.local.localise import CannotRunError, Fetcher, Submission, environment, localised, parse
+from penstock.emr.local.localise import (
+    CannotRunError,
+    Fetcher,
+    Submission,
+    environment,
+    localised,
+    names_s3,
+    parse,
+)
 from penstock.emr.local.outcome import explanation, used
 from penstock.emr.local.process import Running
 from penstock.emr.local.protocol import now
 from penstock.emr.local.runtimes import Runtime
 from penstock.emr.local.state import Document, Kind, State
+from penstock.errors import EngineError
 
 _TICK = 0.1
 _UPLOAD_SECONDS = 1.0
@@ -244,7 +253,11 @@ class Engine:
         environ |= runtime.environ() | environment(asked.confs)
         # A release's name for its Python means that of this machine.
         environ |= dict.fromkeys(("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"), runtime.python)
-        return self._spark_submit(runtime, submission, f"{id_}-{attempt}"), environ
+        try:
+            on_s3 = runtime.s3_jars(needed=names_s3(submission, working))
+        except EngineError as error:
+            raise CannotRunError(f"The jars with which Spark reads s3:// cannot be fetched: {error.message}") from None
+        return self._spark_submit(runtime, submission, f"{id_}-{attempt}", on_s3), environ
 
     def aws_environment(self) -> dict[str, str]:
         """The variables with which AWS's clients in a run come back here."""
@@ -259,13 +272,10 @@ class Engine:
             "SPARK_LOCAL_IP": "127.0.0.1",
         }
 
-    def _spark_submit(self, runtime: Runtime, submission: Submission, name: str) -> list[str]:
+    def _spark_submit(self, runtime: Runtime, submission: Submission, name: str, on_s3: Sequence[Path]) -> list[str]:
         events = self.options.root / "events"
         events.mkdir(parents=True, exist_ok=True)
         jars = _urls(submission.confs.get("spark.jars", ""))
-        if any("s3://" in word or "s3a://" in word for word in submission.arguments):
-            # On EMR they are always there; here they take time to load, and most runs do without them.
-            jars += [str(jar) for jar in runtime.s3_jars()]
         heap = _heap(submission.confs.get("spark.driver.memory", ""), self.options.memory)
         given = {key: value for key, value in submission.confs.items() if key.startswith("spark.")}
         for gone in (
@@ -284,6 +294,8 @@ class Engine:
         ours = {
             # In one JVM the class path is enough, and the class archive fits it.
             "spark.driver.extraClassPath": os.pathsep.join(jars),
+            # On EMR they are always there. They are no part of the class archive: on the class path it would not fit.
+            "spark.jars": ",".join(map(str, on_s3)),
             "spark.driver.extraJavaOptions": " ".join(java),
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
@@ -308,7 +320,7 @@ class Engine:
         }
         command = [runtime.spark_submit, "--master", f"local[{self.options.cores}]", "--driver-memory", f"{heap}m"]
         for key, value in {**defaults, **given, **ours}.items():
-            command += ["--conf", f"{key}={value}"]
+            command += ["--conf", f"{key}={value}"] if value else []
         return [
             *command,
             # Spark's only way to name an application on a local master: dashboards find it by this name.

@@ -25,6 +25,8 @@ _LISTS = {
 }
 _ENVIRONMENTS = re.compile(r"spark\.(?:emr-serverless\.driverEnv|yarn\.appMasterEnv|kubernetes\.driverEnv)\.(.+)")
 
+_PLACE = re.compile(r"""^\s*(?:data|warehouse|location)\s*:\s*["']?s3a?://""", re.MULTILINE)
+
 
 class CannotRunError(Exception):
     """A run cannot be started; the message is what EMR would say."""
@@ -169,6 +171,13 @@ def localised(submission: Submission, fetcher: Fetcher, folder: Path) -> Submiss
             confs[name] = ",".join(dict.fromkeys(found))
     program = str(fetcher.fetch(submission.program, folder))
     return Submission(confs, submission.options, program, submission.arguments)
+
+
+def names_s3(submission: Submission, folder: Path) -> bool:
+    """Whether a run names a place on S3: in an argument, its program, or a place of its configuration."""
+    texts = [" ".join(submission.arguments), Path(submission.program).read_text(encoding="utf-8", errors="replace")]
+    places = (path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("code/conf/**/*.yaml"))
+    return any(re.search(r"\bs3a?://", text) for text in texts) or any(map(_PLACE.search, places))
 
 
 def _urls(text: str) -> list[str]:

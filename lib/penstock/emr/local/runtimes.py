@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import ConfigurationError
-from penstock.jars import fetch_jars, fetch_more, spark_home
+from penstock.jars import fetch_jars, fetch_more, has_more, spark_home
 from penstock.java import Java, find_java, spark_java_home
 from penstock.releases import RELEASES, Release
 
@@ -40,9 +40,11 @@ class Runtime:
         """The program."""
         return str(self.home / "bin" / "spark-submit")
 
-    def s3_jars(self) -> tuple[Path, ...]:
-        """Those with which Spark reads and writes `s3://`, fetched where they are not there yet; none for some."""
-        return tuple(fetch_more(self.release, "s3")) if "s3" in RELEASES[self.release].more_jars else ()
+    def s3_jars(self, *, needed: bool) -> tuple[Path, ...]:
+        """Those with which Spark reads and writes `s3://`; what is not there is fetched only where it is needed."""
+        if "s3" not in RELEASES[self.release].more_jars or not (needed or has_more(self.release, "s3")):
+            return ()
+        return tuple(fetch_more(self.release, "s3"))
 
     def environ(self) -> dict[str, str]:
         """What it needs to be told."""
