@@ -16,7 +16,7 @@ from penstock import faults, kernels, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
-from penstock.ledger.model import EmptyRecord, Record, Want
+from penstock.ledger.model import EmptyRecord, Ledger, Record, Want
 from penstock.ledger.owner import this_process
 from penstock.ledger.sqlite import SqliteLedger
 from penstock.pictures import Results
@@ -39,15 +39,20 @@ if TYPE_CHECKING:
 SparkSource = Callable[[], "SparkSession"]
 
 
-def open_ledger(config: Config) -> SqliteLedger:
+def open_ledger(config: Config) -> Ledger:
     """The ledger of an environment."""
-    path = Path(config.settings.ledger_path)
-    return SqliteLedger(path, lease=config.settings.ledger.lease_seconds, host=socket.gethostname())
+    lease, host = config.settings.ledger.lease_seconds, socket.gethostname()
+    if config.settings.ledger.table:
+        from penstock.ledger.dynamodb import DynamoLedger
+
+        return DynamoLedger(config.settings.ledger.table, lease=lease, host=host)
+    return SqliteLedger(Path(config.settings.ledger_path), lease=lease, host=host)
 
 
 def open_record(config: Config) -> Record:
     """The ledger for reading: looking at an environment in which nothing ran yet makes nothing there."""
-    return open_ledger(config) if Path(config.settings.ledger_path).exists() else EmptyRecord()
+    there = config.settings.ledger.table or Path(config.settings.ledger_path).exists()
+    return open_ledger(config) if there else EmptyRecord()
 
 
 def run(
@@ -410,7 +415,7 @@ def _without_runs(document: Document) -> Document:
 
 
 @contextmanager
-def _heartbeat(ledger: SqliteLedger, epoch: int) -> Iterator[None]:
+def _heartbeat(ledger: Ledger, epoch: int) -> Iterator[None]:
     """Say that we live, four times in each lease, until the block ends."""
     done = threading.Event()
 

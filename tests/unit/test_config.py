@@ -290,7 +290,7 @@ UNKNOWN = "is not a known key."
     ("text", "message"),
     [
         ("data: /d\n\ntimezon: UTC", f"environment.yaml:3: timezon {UNKNOWN} Did you mean timezone?"),
-        ("ledger:\n  lease: 3", f"environment.yaml:2: ledger.lease {UNKNOWN} Legal: lease_seconds, path."),
+        ("ledger:\n  lease: 3", f"environment.yaml:2: ledger.lease {UNKNOWN} Legal: lease_seconds, path, table."),
         ("data: /d", "environment.yaml:1: warehouse is needed and not there."),
         ("data: 7\nwarehouse: /w", "environment.yaml:1: data: input should be a valid string (it is 7)."),
         ("data: /d\nwarehouse: /w\ntimezone: Mars", "environment.yaml:3: timezone: there is no time zone 'Mars'"),

@@ -10,13 +10,20 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
 
 from penstock.errors import ConfigurationError, ConflictError, DiskFullError, EngineError, PermissionDeniedError
+from penstock.ledger.dynamodb import DynamoLedger
 from penstock.ledger.model import Outcome, Owner, Want
 from penstock.ledger.owner import is_alive, this_process
 from penstock.ledger.sqlite import SqliteLedger
@@ -27,9 +34,36 @@ GONE = Owner(HOST, 2**22 + 1, 1.0)  # above the highest number that Linux gives 
 ELSEWHERE = Owner("there", 1, 1.0)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of ledger: `opened(lease)` opens the one of this test, `lost()` loses all that it knows."""
+
+    opened: Callable[[float], Any]
+    lost: Callable[[], None]
+
+
+@pytest.fixture(params=["sqlite", "dynamodb"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
+    if request.param == "sqlite":
+        path = tmp_path / "state" / "ledger.sqlite"
+        yield Kind(lambda lease: SqliteLedger(path, lease=lease, host=HOST), lambda: shutil.rmtree(path.parent))
+        return
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "test")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        yield Kind(
+            lambda lease: DynamoLedger("penstock", lease=lease, host=HOST),
+            lambda: client.delete_table(TableName="penstock"),
+        )
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> SqliteLedger:
-    return SqliteLedger(tmp_path / "state" / "ledger.sqlite", lease=60, host=HOST)
+def ledger(kind: Kind) -> Any:
+    """Of either kind: what holds for one holds for both."""
+    return kind.opened(60)
 
 
 @pytest.fixture
@@ -113,11 +147,11 @@ class TestClaim:
         ledger.settle(dead.epoch)
         assert [a.epoch for a in claim(ledger, me, "2").superseded] == [second.epoch]
 
-    def test_one_elsewhere_is_replaced_when_its_lease_ends(self, ledger, me) -> None:
+    def test_one_elsewhere_is_replaced_when_its_lease_ends(self, ledger, kind, me) -> None:
         first = claim(ledger, ELSEWHERE, "1").attempt
         with pytest.raises(ConflictError):
             claim(ledger, me, "1")
-        short = SqliteLedger(ledger.path, lease=1, host=HOST)
+        short = kind.opened(1)
         time.sleep(1.1)
         ledger.beat(first.epoch)
         with pytest.raises(ConflictError):
@@ -125,14 +159,14 @@ class TestClaim:
         time.sleep(1.1)
         assert claim(short, me, "1").superseded[0].epoch == first.epoch
 
-    def test_epochs_of_a_ledger_made_anew_are_higher(self, ledger, me, monkeypatch) -> None:
+    def test_epochs_of_a_ledger_made_anew_are_higher(self, ledger, kind, me, monkeypatch) -> None:
         for turn in range(3):
             epoch = claim(ledger, me, "1", fingerprint=str(turn)).attempt.epoch
             close(ledger, epoch, "1")
-        shutil.rmtree(ledger.path.parent)
+        kind.lost()
         later = time.time() + 10
         monkeypatch.setattr(time, "time", lambda: later)
-        anew = SqliteLedger(ledger.path, lease=60, host=HOST)
+        anew = kind.opened(60)
         assert claim(anew, me, "1").attempt.epoch > epoch
 
 
@@ -228,7 +262,140 @@ class TestAdopt:
         assert claim(ledger, me, "1").attempt is None
 
 
+class TestReading:
+    def test_lists_are_newest_first_and_of_those_that_ended(self, ledger, me) -> None:
+        assert ledger.runs() == ledger.batches("job") == []
+        first = claim(ledger, me, "1", "2").attempt
+        assert ledger.living("job").keys() == {first.epoch}
+        assert ledger.living("another") == {}
+        close(ledger, first.epoch, "1", "2")
+        second = claim(ledger, me, "1", fingerprint="g").attempt
+        close(ledger, second.epoch, "1", state="failed", fingerprint="g")
+        assert [run["label"] for run in ledger.runs()] == ["1", "2", "1"]
+        assert [run["label"] for run in ledger.runs(job="job", limit=2)] == ["1", "2"]
+        assert ledger.runs(job="another") == []
+        assert ledger.batches("job") == [{"batch_id": f"b.{first.epoch}"}]
+        assert ledger.living("job") == {}
+        assert ledger.run("nothing") is None
+
+    def test_what_was_noted_is_told_to_whoever_takes_the_place(self, ledger, me) -> None:
+        dead = claim(ledger, GONE, "1").attempt.epoch
+        ledger.note_staging(dead, ["here", "there"])
+        ledger.prepare(dead, {"targets": [], "text": "x" * 2000})
+        (told_of,) = claim(ledger, me, "1").superseded
+        assert told_of.staging == ("here", "there")
+        assert told_of.prepared == {"targets": [], "text": "x" * 2000}
+        assert ledger.attempt(dead).prepared is None
+
+    def test_one_that_another_process_opens_knows_the_same(self, ledger, kind, me) -> None:
+        attempt = claim(ledger, me, "1", "2").attempt
+        other = kind.opened(60)
+        assert other.holds(attempt.epoch)
+        close(other, attempt.epoch, "1", "2")
+        assert not ledger.holds(attempt.epoch)
+        assert states(ledger) == {"1": "succeeded", "2": "succeeded"}
+
+
+@pytest.mark.parametrize("kind", ["dynamodb"], indirect=True)
+class TestDynamo:
+    """What only the ledger of many machines meets."""
+
+    @pytest.fixture
+    def dynamo(self, kind: Kind) -> DynamoLedger:
+        return kind.opened(60)
+
+    def test_of_many_that_claim_at_once_one_gets_it(self, dynamo, kind, me) -> None:
+        """Six machines, three intervals: each is claimed by one of them, whatever comes between read and put."""
+        owners = [Owner(f"machine-{n}", n, 1.0) for n in range(6)]
+
+        def claimed(turn: int) -> list[str]:
+            try:
+                return [want.label for want in claim(kind.opened(60), owners[turn], str(turn % 3)).todo]
+            except ConflictError:
+                return []
+
+        with ThreadPoolExecutor(6) as pool:
+            got = [label for found in pool.map(claimed, range(6)) for label in found]
+        assert sorted(got) == ["0", "1", "2"]
+        assert states(dynamo) == dict.fromkeys("012", "running")
+
+    def test_a_step_on_a_state_that_has_moved_is_done_again(self, dynamo, kind, me, monkeypatch) -> None:
+        put, other = DynamoLedger._replace, kind.opened(60)
+        turns = []
+
+        def moved_first(self, version, state) -> None:
+            if self is dynamo and not turns:
+                turns.append(1)
+                claim(other, me, "2")
+            put(self, version, state)
+
+        monkeypatch.setattr(DynamoLedger, "_replace", moved_first)
+        assert claim(dynamo, me, "1").attempt is not None
+        assert states(dynamo) == {"1": "running", "2": "running"}, "the other's claim was lost"
+
+    def test_a_job_of_thousands_of_intervals_and_a_document_of_megabytes(self, dynamo, me) -> None:
+        labels = [str(n) for n in range(5_000)]
+        attempt = claim(dynamo, me, *labels).attempt
+        document = {"batch_id": "b", "noise": [random.Random(n).random() for n in range(50_000)]}
+        dynamo.prepare(attempt.epoch, document)
+        dynamo.close(attempt.epoch, "succeeded", [outcome("7", attempt.epoch)], document)
+        assert len(dynamo.slices("job")) == 5_000
+        assert dynamo.run(attempt.batch_id) == document
+        assert states(dynamo)["7"] == "succeeded"
+
+    def test_it_dies_between_any_two_writes(self, dynamo, kind, me, monkeypatch) -> None:
+        """Every write of a run in turn is the last one: the next process finds the interval free, or done."""
+        write, left = dynamo._client.put_item, [0]
+
+        def dying(**item):
+            left[0] -= 1
+            if left[0] < 0:
+                raise KeyboardInterrupt
+            return write(**item)
+
+        ends = set()
+        for turn in range(1, 40):
+            mortal = kind.opened(60)
+            monkeypatch.setattr(mortal._client, "put_item", dying)
+            left[0] = turn
+            try:
+                attempt = claim(mortal, GONE, "1", fingerprint=str(turn)).attempt
+                mortal.note_staging(attempt.epoch, ["somewhere"])
+                mortal.prepare(attempt.epoch, {"turn": turn})
+                mortal.beat(attempt.epoch)
+                close(mortal, attempt.epoch, "1", fingerprint=str(turn))
+                ended = True
+            except KeyboardInterrupt:
+                ended = False
+            ends.add(ended)
+            got = claim(dynamo, me, "1", fingerprint=str(turn))
+            if ended:
+                assert got.attempt is None
+                break
+            if got.attempt is not None:
+                for dead in got.superseded:
+                    dynamo.settle(dead.epoch)
+                close(dynamo, got.attempt.epoch, "1", fingerprint=str(turn))
+            record = dynamo.slices("job")["1"]
+            assert (record.state, record.done_fingerprint) == ("succeeded", str(turn))
+            assert dynamo.run(record.done_run_id) is not None
+            assert dynamo.living("job") == {}
+        assert ends == {True, False}
+
+    def test_what_cannot_be_reached_says_so(self, dynamo, monkeypatch) -> None:
+        def refused(**_):
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetItem")
+
+        monkeypatch.setattr(dynamo._client, "get_item", refused)
+        with pytest.raises(PermissionDeniedError, match="table penstock of DynamoDB, refuses access"):
+            dynamo.slices("job")
+
+
 class TestFile:
+    @pytest.fixture
+    def ledger(self, tmp_path: Path) -> SqliteLedger:
+        return SqliteLedger(tmp_path / "state" / "ledger.sqlite", lease=60, host=HOST)
+
     def test_a_newer_layout_is_refused(self, ledger) -> None:
         with sqlite3.connect(ledger.path) as db:
             db.execute("PRAGMA user_version = 99")

@@ -31,6 +31,11 @@ class LedgerSettings(Model):
 
     lease_seconds: float = Field(default=60, gt=0, description="After so many seconds without a sign a claim is dead.")
     path: str | None = Field(default=None, description="Its file; by default _penstock/ledger.sqlite in the warehouse.")
+    table: str | None = Field(
+        default=None,
+        pattern="^[A-Za-z0-9_.-]{3,255}$",
+        description="In the place of a file, a table of DynamoDB: for runs that come from several machines.",
+    )
 
 
 def _spark_text(value: Any) -> Any:

@@ -34,6 +34,11 @@ def run_policy(config: Config, inputs: Iterable[Dataset], outputs: Iterable[Data
         listed = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
         actions = ["s3:ListBucket", "s3:GetBucketLocation", "s3:ListBucketMultipartUploads"]
         statements.append({"Sid": "List", "Effect": "Allow", "Action": actions, "Resource": listed})
+    if table := config.settings.ledger.table:
+        verbs = ("DescribeTable", "CreateTable", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")
+        named = [f"arn:aws:dynamodb:*:*:table/{table}"]
+        actions = [f"dynamodb:{verb}" for verb in verbs]
+        statements.append({"Sid": "Ledger", "Effect": "Allow", "Action": actions, "Resource": named})
     return {"Version": "2012-10-17", "Statement": statements}
 
 

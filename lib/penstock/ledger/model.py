@@ -134,7 +134,15 @@ class EmptyRecord:
 
 
 class Ledger(Record, Protocol):
-    """The record of runs; every call is one atomic step that survives the death of the process."""
+    """The record of runs; every call is one atomic step that survives the death of the process.
+
+    Attributes:
+        lease: Seconds after its last sign of life at which an attempt is taken for dead.
+        host: The name of this machine.
+    """
+
+    lease: float
+    host: str
 
     def claim(self, job: str, key: str, wants: Sequence[Want], owner: Owner, *, batch_name: str, force: bool) -> Claim:
         """Take intervals for a new attempt; ConflictError where another attempt that lives holds one of them."""
