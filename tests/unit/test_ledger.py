@@ -52,7 +52,8 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv(f"AWS_{name}", "test")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    # A session reads the model of DynamoDB once.
+    with mock_aws(config={"core": {"reset_boto3_session": False}}):
         client = boto3.client("dynamodb", region_name="us-east-1")
         yield Kind(
             lambda lease: DynamoLedger("penstock", lease=lease, host=HOST),
@@ -147,17 +148,19 @@ class TestClaim:
         ledger.settle(dead.epoch)
         assert [a.epoch for a in claim(ledger, me, "2").superseded] == [second.epoch]
 
-    def test_one_elsewhere_is_replaced_when_its_lease_ends(self, ledger, kind, me) -> None:
+    def test_one_elsewhere_is_replaced_when_its_lease_ends(self, ledger, me, monkeypatch) -> None:
+        clock = [time.time()]
+        monkeypatch.setattr(time, "time", lambda: clock[0])
         first = claim(ledger, ELSEWHERE, "1").attempt
         with pytest.raises(ConflictError):
             claim(ledger, me, "1")
-        short = kind.opened(1)
-        time.sleep(1.1)
+        clock[0] += 61
         ledger.beat(first.epoch)
+        clock[0] += 59
         with pytest.raises(ConflictError):
-            claim(short, me, "1")
-        time.sleep(1.1)
-        assert claim(short, me, "1").superseded[0].epoch == first.epoch
+            claim(ledger, me, "1")
+        clock[0] += 2
+        assert claim(ledger, me, "1").superseded[0].epoch == first.epoch
 
     def test_epochs_of_a_ledger_made_anew_are_higher(self, ledger, kind, me, monkeypatch) -> None:
         for turn in range(3):
@@ -345,7 +348,7 @@ class TestDynamo:
 
     def test_it_dies_between_any_two_writes(self, dynamo, kind, me, monkeypatch) -> None:
         """Every write of a run in turn is the last one: the next process finds the interval free, or done."""
-        write, left = dynamo._client.put_item, [0]
+        write, left = dynamo._table.client.put_item, [0]
 
         def dying(**item):
             left[0] -= 1
@@ -356,7 +359,7 @@ class TestDynamo:
         ends = set()
         for turn in range(1, 40):
             mortal = kind.opened(60)
-            monkeypatch.setattr(mortal._client, "put_item", dying)
+            monkeypatch.setattr(mortal._table.client, "put_item", dying)
             left[0] = turn
             try:
                 attempt = claim(mortal, GONE, "1", fingerprint=str(turn)).attempt
@@ -386,7 +389,7 @@ class TestDynamo:
         def refused(**_):
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetItem")
 
-        monkeypatch.setattr(dynamo._client, "get_item", refused)
+        monkeypatch.setattr(dynamo._table.client, "get_item", refused)
         with pytest.raises(PermissionDeniedError, match="table penstock of DynamoDB, refuses access"):
             dynamo.slices("job")
 
