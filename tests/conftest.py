@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from postgresql_server import programs
 
 from penstock.releases import DEFAULT_RELEASE
 
@@ -72,7 +73,9 @@ def spark(small_settings: SmallSettings) -> Iterator[SparkSession]:
     """The session of this test process; code under test that asks for a session gets this one."""
     from penstock.session import SMALL_FLAGS, get_session
 
-    with get_session(small_settings, "penstock tests", jvm_flags=SMALL_FLAGS) as session:
+    # A session takes no more jars once its JVM is there.
+    more = {"postgresql"} if programs() else set()
+    with get_session(small_settings, "penstock tests", jvm_flags=SMALL_FLAGS, more_jars=more) as session:
         yield session
 
 

@@ -124,6 +124,8 @@ def unneeded(table: Table, since: datetime) -> list[objects.Found]:
 
 
 def _open(dataset: Dataset) -> Table:
+    if dataset.format not in tables.FORMATS:
+        raise UsageError(f"{dataset.name} is no table of files, of which there would be something to keep in shape.")
     table = tables.open_table(dataset) if tables.is_table(dataset) else None
     if table is None:
         raise InputMissingError(f"There is no table of {dataset.name} at {dataset.location}.", hint="Run its job.")

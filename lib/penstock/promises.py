@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from penstock.config import Dataset
 from penstock.errors import AccountingError, ConfigurationError, MalformedInputError, SchemaError
 from penstock.interval import Interval
+from penstock.job import Output
 from penstock.places import quarantine_of, targets
 from penstock.quality import gate
 from penstock.spec import Spec
@@ -36,6 +38,8 @@ def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
                 "an interval owns no slice.",
                 hint=f"Make it a job by {dataset.slice.unit}, or slice the dataset by {job.unit}.",
             )
+        if dataset.format not in tables.FORMATS:
+            _check_elsewhere(job.name, dataset, output)
         if output.mode == "merge" and not dataset.key:
             raise ConfigurationError(
                 f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
@@ -63,6 +67,28 @@ def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
             )
     for dataset in targets(spec):
         tables.check(dataset)
+
+
+def _check_elsewhere(job: str, dataset: Dataset, output: Output) -> None:
+    """What a database's table and files for others take is less than what our own tables do."""
+    is_database = dataset.format == "postgresql"
+    modes = ("replace_slice", "replace_all", *(["merge"] if is_database else []))
+    if output.mode not in modes or output.newest or output.has_window:
+        what = "a window" if output.has_window else "merge by newest" if output.newest else output.mode
+        raise ConfigurationError(
+            f"{job}: {dataset.name} is {dataset.format}, to which nothing can be written with {what}.",
+            hint=f"Write it to a table (delta, iceberg, parquet), and copy that ({', '.join(modes)}).",
+        )
+    if not is_database:
+        raise ConfigurationError(f"{job}: {dataset.name} is {dataset.format}, which cannot be written.")
+    if dataset.slice is not None:
+        wanted = "timestamp" if dataset.slice.unit == "hour" else "date"
+        (kind,) = [c.type for c in dataset.columns if c.name == dataset.slice.column]
+        if kind.strip().lower() != wanted:
+            raise ConfigurationError(
+                f"{dataset.name}: a table that is written in slices by {dataset.slice.unit} needs a column of the type "
+                f"{wanted}, and {dataset.slice.column} is {kind}."
+            )
 
 
 def check_slices(spec: Spec, name: str, files: Sequence[StagedFile], todo: Sequence[Interval]) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import faults, kernels, places, promises, staging, verdicts
+from penstock import faults, kernels, marks, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
@@ -104,9 +104,12 @@ def run(
         return batch_document(this, "skipped")
     with _heartbeat(ledger, this.attempt.epoch):
         try:
+            marks.go_on(this, force=force)
             return _carry_out(this, config, spark)
         except BaseException as error:  # noqa: BLE001 - every end of an attempt, also Ctrl-C, is written down
             return _fail(this, error)
+        finally:
+            marks.let_go(this)
 
 
 def _held(spec: Spec) -> dict[str, frozenset[str]]:
@@ -183,8 +186,8 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
         for name, publication in publications.items():
             faults.reach(f"publishing:{name}")
             this.published[name] = publish.publish(publication, partial(_still_ours, this, name))
-            if publication.rewritten:
-                stage.remove(publication.dataset.location, [file.path for file in this.staged[name].files])
+            if publication.rewritten or publication.dataset.format not in tables.FORMATS:
+                stage.remove(publication.dataset.staged_at, [file.path for file in this.staged[name].files])
             faults.reach(f"published:{name}")
     if this.spec.job.pictures is not None:
         with this.step("draw"):
@@ -294,8 +297,9 @@ def _publications(this: RunState) -> dict[str, Publication]:
             continue
         mode = this.spec.job.outputs[name].mode
         if mode in ("merge", "scd2"):
-            # A row that was refused has no key to be merged by: it stays until its own interval is run again.
-            mode = "append_once"
+            # A row that was refused has no key to be merged by: it stays until its own interval is run again. Where
+            # only what is new was read, those of before stay as well: nobody has looked at them again.
+            mode = "merge" if marks.goes_on(this) else "append_once"
         if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices[name]):
             result[f"{name}.quarantine"] = Publication(
                 dataset=staged.quarantine,
@@ -403,7 +407,7 @@ def _clear_staged(this: RunState) -> None:
         with suppress(Exception):
             # A table that cannot be asked may have them.
             if not landed(place, this.attempt.epoch):
-                publish.clear(place["root"], place["folder"])
+                publish.clear(place.get("files", place["root"]), place["folder"])
 
 
 def _file_of(spec: Spec) -> str:

@@ -345,6 +345,7 @@ def _inputs(this: RunState, facts: _Facts, intervals: tuple[Interval, ...]) -> D
             "files": sum(p.files for p in portions),
             "bytes": sum(p.bytes for p in portions),
             "version": snapshot.version,
+            **({"mark": snapshot.high} if snapshot.high is not None else {}),
         }
     return result
 

@@ -23,6 +23,7 @@ from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
 from penstock.storage import merge, read, scd2, shares, stage, table_shares, unchanged
 from penstock.storage.arrow import mapped
+from penstock.storage.formats import tables
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.kernel import Kernel
 from penstock.storage.measure import Measures
@@ -109,7 +110,11 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             result[name] = _table_shares(spark, snapshot, wanted, given.span)
             continue
         if isinstance(snapshot, TableSnapshot):
+            if snapshot.table is not None:
+                snapshot.table.hold()
             frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
+            if name not in kept:
+                frame = read.strict(frame, snapshot.dataset)
         elif given.shares:
             result[name] = _shares(spark, snapshot, wanted, given.span)
             continue
@@ -146,6 +151,11 @@ def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval]
 
 def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
     """A table as the shares of its files, for a kernel."""
+    if snapshot.dataset.format not in tables.FORMATS:
+        raise ConfigurationError(
+            f"{snapshot.dataset.name} is read by a kernel, which needs files; its format is {snapshot.dataset.format}.",
+            hint="Copy it to a table of files first.",
+        )
     files = read.files_of(snapshot, todo, span)
     cut = tuple(table_shares.cut(snapshot.table, files)) if snapshot.table else ()
     told = tuple(file.rows for file in files)
@@ -270,7 +280,7 @@ def more_of(
 
     found, left = suite.told_apart(measures)
     if left and files:
-        by_path = {f"{dataset.location}/{file.path}": file.slice for file in files}
+        by_path = {f"{dataset.staged_at}/{file.path}": file.slice for file in files}
         for value, numbers in extra.of_files(spark, by_path, dataset, left).items():
             found.setdefault(value, {}).update(numbers)
     for metric in suite.of_inputs:
@@ -293,7 +303,7 @@ def without(spec: Spec, name: str, staged: Staged, slices: Sequence[str | None])
     """What was staged but for some slices, whose files are removed."""
     gone = set(slices)
     for root, files in (
-        (spec.outputs[name].location, staged.files),
+        (spec.outputs[name].staged_at, staged.files),
         (staged.quarantine.location if staged.quarantine else "", staged.rejected),
     ):
         stage.remove(root, [file.path for file in files if file.slice in gone])
@@ -311,7 +321,7 @@ def without_unchanged(spark: SparkSession, spec: Spec, name: str, staged: Staged
     own = set(slice_texts(todo))
     beside = [value for value in slice_texts(spec.written_for(name, todo)) if value not in own]
     same = unchanged.unchanged(spark, spec.outputs[name], staged.files, beside)
-    root = spec.outputs[name].location
+    root = spec.outputs[name].staged_at
     stage.remove(root, [file.path for file in staged.files if file.slice in same])
     left = tuple(file for file in staged.files if file.slice not in same)
     return replace(staged, files=left, untouched=frozenset(same))
@@ -334,6 +344,8 @@ def matched(
     if mode not in ("merge", "scd2") or not todo:
         return staged
     dataset = spec.outputs[name]
+    if dataset.format not in tables.FORMATS:
+        return staged
     plan = plan_of(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
     newest = spec.job.outputs[name].newest
     again: Callable[[], Swap] = partial(merge.rewrite, spark, dataset, staged.files, plan, newest=newest)
@@ -355,7 +367,7 @@ def plan_of(
     sliced = dataset.slice.column if dataset.slice else None
     left_out = sliced if dataset.format == "delta" else None
     return StagePlan(
-        root=dataset.location,
+        root=dataset.staged_at,
         folder=folder,
         quarantine_root=beside.location if beside else None,
         columns=tuple(name for name in dataset.column_names if name != left_out),

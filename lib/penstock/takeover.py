@@ -31,10 +31,14 @@ def take_over(this: RunState) -> None:
         _drop_drafts(this.store.batch_folder(dead.batch_id))
         if _committed(dead):
             _adopt(this, dead)
+            for place in map(json.loads, dead.staging):
+                if place.get("format", "delta") not in tables.FORMATS:
+                    # A database has taken the rows, and not their files.
+                    publish.clear(place["files"], place["folder"])
         else:
             for place in map(json.loads, dead.staging):
                 if not landed(place, dead.epoch):
-                    publish.clear(place["root"], place["folder"])
+                    publish.clear(place.get("files", place["root"]), place["folder"])
             this.ledger.settle(dead.epoch)
     # Also where nobody died just now: a draft is too young to be cleared by the run that follows its writer's death.
     for dataset in places.targets(this.spec):

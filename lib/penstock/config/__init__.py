@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.config.databases import PostgresqlOptions
 from penstock.config.load import Config, load
 from penstock.config.models import (
     Column,
@@ -36,6 +37,7 @@ __all__ = [
     "NightlyJob",
     "Options",
     "ParquetOptions",
+    "PostgresqlOptions",
     "Settings",
     "Slice",
     "SparkSettings",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from penstock.config.check import build
+from penstock.config.databases import PostgresqlOptions
 from penstock.config.layers import collect
-from penstock.config.models import OPTIONS, Dataset, Nightly, Settings
+from penstock.config.models import OPTIONS, Dataset, Nightly, Options, Settings
 from penstock.config.params import Given, typed
 from penstock.config.yaml import Node, substitute
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
@@ -134,7 +135,7 @@ def load(
             written.sources.append(f"--{option}")
     settings = _settings(written.environment)
     roots = {"data": settings.data, "warehouse": settings.warehouse}
-    datasets = {name: _dataset(name, substitute(node, roots)) for name, node in written.datasets.items()}
+    datasets = {name: _dataset(name, substitute(node, roots), settings) for name, node in written.datasets.items()}
     for name, location in (inputs or {}).items():
         if name not in datasets:
             hint = did_you_mean(name, datasets)
@@ -191,7 +192,7 @@ def _settings(node: Node) -> Settings:
     return settings.model_copy(update={"ledger": settings.ledger.model_copy(update={"path": path})})
 
 
-def _dataset(name: str, node: Node) -> Dataset:
+def _dataset(name: str, node: Node, settings: Settings) -> Dataset:
     what, keys = f"{name}: ", _keys(node)
     options = OPTIONS.get(str(keys["format"].value)) if "format" in keys else None
     # Options are checked by themselves, since which keys are legal depends on the format.
@@ -202,7 +203,17 @@ def _dataset(name: str, node: Node) -> Dataset:
     else:
         dataset = build(Dataset, node, what, name=name)
     location = _expanded(dataset.location, node.nearest_to(("location",)))
-    return dataset.model_copy(update={"location": absolute(location)})
+    return dataset.model_copy(
+        update={"location": absolute(location), "options": _completed(dataset.options, name, settings)}
+    )
+
+
+def _completed(options: Options, name: str, settings: Settings) -> Options:
+    """What a database's options leave to the environment."""
+    if not isinstance(options, PostgresqlOptions):
+        return options
+    staging = absolute(options.staging or f"{settings.warehouse}/_staging/{name.replace('.', '/')}")
+    return options.model_copy(update={"staging": staging, "timezone": options.timezone or settings.timezone})
 
 
 def _expanded(location: str, node: Node) -> str:

@@ -14,13 +14,14 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from penstock.config.airflow import AirflowSettings, TaskSettings
 from penstock.config.base import Model
+from penstock.config.databases import PostgresqlOptions
 from penstock.config.ddl import problem_with
 from penstock.config.emr import EmrSettings
 from penstock.config.notices import NoticeSettings
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.interval import zone
 
-Format = Literal["csv", "json", "text", "parquet", "delta", "iceberg"]
+Format = Literal["csv", "json", "text", "parquet", "delta", "iceberg", "postgresql"]
 # Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
 # `text` is what is written freely, and so may hold any of the others.
 Personal = Literal["email", "name", "phone", "address", "card", "ip", "id", "text"]
@@ -180,7 +181,7 @@ class IcebergOptions(Model):
     table: str | None = Field(default=None, description="Its name there, `namespace.table`; by default the dataset's.")
 
 
-Options = CsvOptions | JsonOptions | TextOptions | ParquetOptions | DeltaOptions | IcebergOptions
+Options = CsvOptions | JsonOptions | TextOptions | ParquetOptions | DeltaOptions | IcebergOptions | PostgresqlOptions
 OPTIONS: Mapping[str, type[Options]] = {
     "csv": CsvOptions,
     "json": JsonOptions,
@@ -188,6 +189,7 @@ OPTIONS: Mapping[str, type[Options]] = {
     "parquet": ParquetOptions,
     "delta": DeltaOptions,
     "iceberg": IcebergOptions,
+    "postgresql": PostgresqlOptions,
 }
 
 
@@ -238,6 +240,13 @@ class Dataset(Model):
                     f"and {column.name} is {column.type}"
                 )
         return self
+
+    @property
+    def staged_at(self) -> str:
+        """The folder below which its files are written: its own, or one that a database's rows go through."""
+        if isinstance(self.options, PostgresqlOptions):
+            return self.options.staging or self.location
+        return self.location
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

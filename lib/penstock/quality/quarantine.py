@@ -53,7 +53,7 @@ def dataset_of(dataset: Dataset) -> Dataset:
         name=f"{dataset.name}.quarantine",
         description=f"Rows that {dataset.name} refused.",
         format=dataset.format if dataset.format in tables.FORMATS else "delta",
-        location=f"{dataset.location.rstrip('/')}_quarantine",
+        location=f"{dataset.staged_at.rstrip('/')}_quarantine",
         columns=(*sliced, *_OWN_COLUMNS),
         slice=dataset.slice,
         target_file_mb=dataset.target_file_mb,

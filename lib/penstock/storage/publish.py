@@ -17,7 +17,7 @@ from penstock.errors import ConflictError
 from penstock.job import WriteMode
 from penstock.storage import objects, stage
 from penstock.storage.formats import tables
-from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError
+from penstock.storage.formats.table import LiveFile, StagedFile, Table, UpsertingTable, VersionMovedError
 from penstock.storage.names import Told, slice_mark, told_by
 
 _TRIES = 200
@@ -122,7 +122,7 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
         if publication.merge and not _stands(swap, table, publication):
             if merges == _MERGES:
                 break
-            stage.remove(publication.dataset.location, [file.path for file in swap.files])
+            stage.remove(publication.dataset.staged_at, [file.path for file in swap.files])
             swap = again()
             merges += 1
             continue
@@ -134,13 +134,7 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
                 hint="Run it again: it reads what is there now.",
             )
         try:
-            version = table.commit(
-                (*publication.files, *swap.files),
-                remove,
-                app_id=publication.app_id,
-                epoch=publication.epoch,
-                user_metadata=publication.user_metadata,
-            )
+            version = _committed(table, publication, swap, remove)
         except Exception as error:
             # A checkpoint that cannot be written fails the call after its commit has come through.
             there = tables.open_table(publication.dataset)
@@ -157,6 +151,14 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
         f"{publication.dataset.name}: the table moved each time that this run was about to commit.",
         hint="Run it again when fewer writers are at the table.",
     )
+
+
+def _committed(table: Table, publication: Publication, swap: Swap, remove: Sequence[LiveFile]) -> int:
+    app_id, epoch, metadata = publication.app_id, publication.epoch, publication.user_metadata
+    if publication.mode == "merge" and isinstance(table, UpsertingTable):
+        return table.upsert(publication.files, app_id=app_id, epoch=epoch, user_metadata=metadata)
+    files = (*publication.files, *swap.files)
+    return table.commit(files, remove, app_id=app_id, epoch=epoch, user_metadata=metadata)
 
 
 def _pause(turn: int) -> None:

@@ -129,9 +129,10 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
     files = None if snapshot.table.apart else files_of(snapshot, intervals, span)
     frame = snapshot.table.frame(spark, files).drop("_metadata")
     there = set(frame.columns)
-    frame = frame.select(
-        *[F.col(f"`{c.name}`") if c.name in there else F.lit(None).cast(c.type).alias(c.name) for c in dataset.columns]
-    )
+    columns = [
+        F.col(f"`{c.name}`") if c.name in there else F.lit(None).cast(c.type).alias(c.name) for c in dataset.columns
+    ]
+    frame = frame.select(*columns, *([ROW] if ROW in there else []))
     if dataset.slice is None or span == "all" or snapshot.unit == "all":
         return frame
     column = F.col(f"`{dataset.slice.column}`")
@@ -186,17 +187,26 @@ def with_origin(frame: DataFrame, snapshot: Snapshot) -> DataFrame:
         F.lit(None).cast("int").alias("file"),
         F.lit(None).cast("bigint").alias("hash"),
         F.lit(None).cast("string").alias("raw"),
-        F.lit(None).cast(BROKEN_TYPE).alias("broken"),
+        (F.col(f"{ROW}.broken") if ROW in frame.columns else F.lit(None).cast(BROKEN_TYPE)).alias("broken"),
     )
     own = snapshot.dataset.slice
     if own is None or snapshot.unit == "all":
         value = F.lit(None).cast("timestamp" if snapshot.unit == "hour" else "date")
     else:
         value = F.col(f"`{own.column}`")
-        if own.unit != snapshot.unit:
+        if own.unit != snapshot.unit or (own.unit != "hour" and dict(frame.dtypes)[own.column] != "date"):
             day = F.to_date(value)
             value = F.trunc(day, "month") if snapshot.unit == "month" else day
     return frame.withColumns({ROW: row, SLICE: value})
+
+
+def strict(frame: DataFrame, dataset: Dataset) -> DataFrame:
+    """The rows of a table for a transform that accounts for none of them: one that breaks its types ends the run."""
+    if ROW not in frame.columns:
+        return frame
+    told = F.concat(F.lit(f"{dataset.name}: a row breaks the declared types: "), F.to_json(F.col(f"{ROW}.broken")))
+    whole = F.when(F.col(f"{ROW}.broken").isNull(), F.lit(True)).otherwise(F.raise_error(told).cast("boolean"))
+    return frame.where(whole).drop(ROW)
 
 
 def staged(spark: SparkSession, files: Mapping[str, Sequence[Any]], schema: str) -> DataFrame:
@@ -219,7 +229,7 @@ def whole(spark: SparkSession, dataset: Dataset, tz: str) -> DataFrame:
     everything = Interval.all()
     found = take(dataset, "all", tz, (everything,))
     if isinstance(found, TableSnapshot):
-        return table(spark, found, (everything,), "all")
+        return strict(table(spark, found, (everything,), "all"), dataset)
     if found.portion(everything, "all") is None:
         return empty(spark, dataset)
     return raw(spark, found, (everything,), "all")[0].drop(ROW, SLICE)

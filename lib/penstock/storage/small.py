@@ -37,7 +37,8 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
         tz: The time zone of its slices.
         intervals: Those of a run; none, or one of all time: all of the table.
     """
-    table = tables.open_table(dataset)
+    # A database has no files to be read here, and CSV is Spark's to read.
+    table = tables.open_table(dataset) if dataset.format in tables.FORMATS else None
     bounds = _bounds(intervals) if dataset.slice is not None else None
     # Before 4.0 Spark takes no Arrow tables.
     if table is not None and int(spark.version.split(".")[0]) >= 4:

@@ -125,6 +125,7 @@ class RawSnapshot(_Parts):
     """
 
     version: int | None = None
+    high: str | None = None
 
     def __init__(
         self, dataset: Dataset, files: Iterable[tuple[Interval | None, SourceFile]], unit: Unit, tz: str
@@ -180,6 +181,11 @@ class TableSnapshot(_Parts):
         self.schema: pa.Schema | None = None if table is None else table.schema
         super().__init__([] if table is None else _slices_of(table, dataset, tz), unit, tz)
 
+    @property
+    def high(self) -> str | None:
+        """The highest mark of what was read of a table that is read by one."""
+        return None if self.table is None else self.table.high
+
 
 Snapshot = RawSnapshot | TableSnapshot
 
@@ -213,7 +219,7 @@ def _as_unit(interval: Interval, unit: Unit, tz: str) -> Interval | None:
 def _slices_of(table: Table, dataset: Dataset, tz: str) -> list[tuple[Interval | None, Portion]]:
     """Each slice of the table; a table without slices is one, and so are rows whose slice value is null."""
     grouped: dict[str | None, list[tuple[str, int, int | None]]] = {}
-    for file in table.files:
+    for file in table.contents():
         grouped.setdefault(file.slice, []).append((file.path, file.bytes, file.rows))
     result: list[tuple[Interval | None, Portion]] = []
     for value, members in grouped.items():

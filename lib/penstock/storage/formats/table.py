@@ -64,9 +64,15 @@ class Table(ABC):
         version: A number that grows with each commit.
         schema: Its columns.
         sliced_by: The columns that its files are kept apart by.
+        has_mark: Whether what is new in it is told by a mark, a column whose values only grow.
+        since: The highest mark of before, from which on it is read; None: all of it is.
+        high: The highest mark of what was read.
     """
 
     apart: ClassVar[bool] = False
+    has_mark: bool = False
+    since: str | None = None
+    high: str | None = None
     dataset: Dataset
     version: int
     schema: pa.Schema
@@ -112,6 +118,16 @@ class Table(ABC):
     def needed_since(self, since: datetime) -> set[str]:
         """The paths below the table of all files that any version since then has: readers may still be at them."""
 
+    def contents(self) -> Sequence[LiveFile]:
+        """The files by which a change of what is in a slice is noticed: another set of them is other rows."""
+        return self.files
+
+    def hold(self) -> None:  # noqa: B027 - files never change, so most tables have nothing to do
+        """See to it that all that is read from now on is of one moment, until `release`."""
+
+    def release(self) -> None:  # noqa: B027 - as above
+        """Let go what `hold` has taken."""
+
     def frame(self, spark: SparkSession, files: Sequence[LiveFile] | None = None) -> DataFrame:
         """The rows of this version, or of some of its files, with the table's columns."""
         chosen = self.files if files is None else files
@@ -124,6 +140,30 @@ class Table(ABC):
     def full(self, file: LiveFile) -> str:
         """The path or URL of a file."""
         return file.path if "://" in file.path or file.path.startswith("/") else f"{self.dataset.location}/{file.path}"
+
+
+class UpsertingTable(Table):
+    """A table that finds the rows of a key by itself: what is merged into it need not be computed beforehand."""
+
+    @abstractmethod
+    def upsert(self, add: Sequence[StagedFile], *, app_id: str, epoch: int, user_metadata: str) -> int:
+        """As `commit`, of rows that take the place of those of the same key.
+
+        Returns:
+            The new version.
+
+        Raises:
+            SchemaError: A key is null, or stands twice among the rows.
+            VersionMovedError: The table is no longer at this version; nothing was changed.
+        """
+
+    @abstractmethod
+    def check_written(self) -> None:
+        """Hold the table to what is going to be written to it.
+
+        Raises:
+            SchemaError: A column cannot take what is declared.
+        """
 
 
 def relative(path: str, location: str) -> str:

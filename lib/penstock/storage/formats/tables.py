@@ -8,10 +8,16 @@ from typing import Any, Protocol, cast
 
 from penstock.config import Column, Dataset
 from penstock.storage.formats import manifest
-from penstock.storage.formats.table import Table, check_output
+from penstock.storage.formats.table import Table, UpsertingTable, check_output
 
-_HOMES = {"delta": "delta_table", "iceberg": "iceberg", "parquet": "manifest"}
-FORMATS = tuple(_HOMES)
+_HOMES = {
+    "delta": "formats.delta_table",
+    "iceberg": "formats.iceberg",
+    "parquet": "formats.manifest",
+    "postgresql": "databases.table",
+}
+FORMATS = ("delta", "iceberg", "parquet")
+"""Those whose tables are files."""
 
 
 class _Format(Protocol):
@@ -21,7 +27,7 @@ class _Format(Protocol):
 
 def of(dataset: Dataset) -> _Format:
     """The module of a dataset's format."""
-    return cast("_Format", import_module(f"penstock.storage.formats.{_HOMES[dataset.format]}"))
+    return cast("_Format", import_module(f"penstock.storage.{_HOMES[dataset.format]}"))
 
 
 def is_table(dataset: Dataset) -> bool:
@@ -49,6 +55,8 @@ def check(dataset: Dataset) -> Table | None:
     table = open_table(dataset)
     if table is not None:
         check_output(table, dataset)
+        if isinstance(table, UpsertingTable):
+            table.check_written()
     return table
 
 
@@ -72,6 +80,7 @@ def address(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "format": dataset.format,
         "root": dataset.location,
+        "files": dataset.staged_at,
         "options": dataset.options.model_dump(mode="json"),
     }
 
