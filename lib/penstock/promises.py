@@ -14,7 +14,7 @@ from penstock.places import quarantine_of, targets
 from penstock.quality import gate
 from penstock.spec import Spec
 from penstock.storage import scd2, stage
-from penstock.storage.formats import parquet, tables
+from penstock.storage.formats import files, parquet, tables
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.snapshot import SourceFile, slice_texts
 
@@ -79,7 +79,9 @@ def _check_elsewhere(job: str, dataset: Dataset, output: Output) -> None:
             f"{job}: {dataset.name} is {dataset.format}, to which nothing can be written with {what}.",
             hint=f"Write it to a table (delta, iceberg, parquet), and copy that ({', '.join(modes)}).",
         )
-    if not is_database:
+    if dataset.format in ("csv", "json"):
+        files.check(dataset)
+    elif not is_database:
         raise ConfigurationError(f"{job}: {dataset.name} is {dataset.format}, which cannot be written.")
     if dataset.slice is not None:
         wanted = "timestamp" if dataset.slice.unit == "hour" else "date"

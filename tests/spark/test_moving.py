@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,6 +51,18 @@ its.big:
   columns:
     - {{name: day, type: date}}
     - {{name: total, type: "decimal(19,2)"}}
+its.csv:
+  format: csv
+  location: ${{data}}/out
+  slice: {{column: day, unit: day}}
+  target_file_mb: 1
+  columns:
+{COLUMNS}
+its.json:
+  format: json
+  location: ${{data}}/json
+  columns:
+{COLUMNS}
 its.findings:
   format: delta
   location: ${{warehouse}}/findings
@@ -143,3 +156,69 @@ def test_reconcile_finds_what_differs(tmp_path: Path, moving: Callable[..., Movi
     its.sets["tolerance"] = "0.5"
     its.must("reconcile", None)
     assert its.rows("findings", "finding", "finding = 'differs'") == []
+
+
+def exported(folder: Path) -> tuple[dict[str, Any], list[list[str]]]:
+    """The manifest of an export, and the records of the files that it lists, as Python's own reader has them."""
+    manifest = json.loads((folder / "_manifest.json").read_text())
+    records = []
+    for about in manifest["files"]:
+        path = folder / about["path"]
+        assert path.stat().st_size == about["bytes"]
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == ["day", "id", "amount", "note"]
+        assert len(rows) == about["rows"]
+        records += rows
+    return manifest, records
+
+
+def test_export_gives_files_of_bounded_size_that_no_spreadsheet_runs(
+    tmp_path: Path, moving: Callable[..., Moving]
+) -> None:
+    its = place(tmp_path, moving, source="its.raw", target="its.one")
+    notes = ["=1+1", "+x", "-2", "@sum", '"quoted", with comma', "plain", ""]
+    lines = [f'2026-01-02,{n},{n}.25,"{note.replace(chr(34), chr(34) * 2)}"' for n, note in enumerate(notes)]
+    lines += [f"2026-01-02,{n},1,{n}{'x' * 60}" for n in range(100, 40_100)]
+    (tmp_path / "data" / "raw" / "2026-01-02.csv").write_text("\n".join(["day,id,amount,note", *lines, ""]))
+    its.must("copy", "2026-01-01", "2026-01-02")
+    its.sets = {"source": "its.one", "target": "its.csv"}
+    done = its.must("export", "2026-01-01", "2026-01-02")
+    out = tmp_path / "data" / "out"
+    manifest, records = exported(out)
+    assert done["outputs"]["files"]["rows"] == len(records) == 2 + len(lines)
+    sizes = [about["bytes"] for about in manifest["files"]]
+    assert len(sizes) == 5
+    assert max(sizes) <= 1024 * 1024
+    assert [about["slice"] for about in manifest["files"]] == ["2026-01-01", *["2026-01-02"] * 4]
+    by_id = {row[1]: row for row in records if row[0] == "2026-01-02"}
+    assert [by_id[str(n)][3] for n in range(len(notes))] == ["'=1+1", "'+x", "'-2", "'@sum", *notes[4:]]
+    assert by_id["0"][2] == "0.25"
+    # Nothing but what is listed is there; and a rerun, or one that changed one day, leaves no more and no less.
+    listed = {about["path"] for about in manifest["files"]}
+    assert {
+        str(path.relative_to(out)) for path in out.rglob("*") if path.is_file() and path.name[0] not in "._"
+    } == listed
+    assert its.run("export", "2026-01-01", "2026-01-02")["state"] == "skipped"
+    (tmp_path / "data" / "raw" / "2026-01-02.csv").write_text("day,id,amount,note\n2026-01-02,5,1,c\n")
+    its.sets = {"source": "its.raw", "target": "its.one"}
+    its.must("copy", "2026-01-02")
+    its.sets = {"source": "its.one", "target": "its.csv"}
+    before = manifest["files"][0]
+    assert its.must("export", "2026-01-01", "2026-01-02")["states"] == {"skipped": 1, "succeeded": 1}
+    manifest, records = exported(out)
+    assert manifest["files"][0] == before
+    assert records[2:] == [["2026-01-02", "5", "1.00", "c"]]
+    assert len([path for path in out.rglob("*.*") if path.is_file() and path.name[0] not in "._"]) == 2
+    # What was exported is read again by its own declaration.
+    its.sets = {"source": "its.csv", "target": "its.two", "unit": "all"}
+    its.must("copy", None)
+    assert its.rows("two", "id") == [(1,), (2,), (5,)]
+    its.sets = {"source": "its.one", "target": "its.json", "unit": "all"}
+    its.must("export", None)
+    (about,) = json.loads((tmp_path / "data" / "json" / "_manifest.json").read_text())["files"]
+    rows = [json.loads(line) for line in (tmp_path / "data" / "json" / about["path"]).read_text().splitlines()]
+    assert {"day": "2026-01-02", "id": 5, "amount": "1.00", "note": "c"} in rows
+    its.sets = {"source": "its.one", "target": "its.two"}
+    with pytest.raises(ConfigurationError, match=r"its\.two is delta, and files for others are csv, json, parquet"):
+        its.run("export", "2026-01-01")

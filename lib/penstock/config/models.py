@@ -150,6 +150,9 @@ class CsvOptions(TextEncoding):
     )
     multiline: bool = Field(default=False, description="A quoted value may hold line ends; such files are not split.")
     null_value: str = Field(default="", description="The text of a value that is not there.")
+    formula_safe: bool = Field(
+        default=True, description="Written: a text that a spreadsheet would take for a formula has a ' before it."
+    )
 
 
 class JsonOptions(TextEncoding):

@@ -15,7 +15,10 @@ _HOMES = {
     "iceberg": "formats.iceberg",
     "parquet": "formats.manifest",
     "postgresql": "databases.table",
+    "csv": "formats.files",
+    "json": "formats.files",
 }
+_READ_AS_FILES = ("csv", "json")
 FORMATS = ("delta", "iceberg", "parquet")
 """Those whose tables are files."""
 
@@ -34,7 +37,7 @@ def is_table(dataset: Dataset) -> bool:
     """Whether a dataset is a table: one that there is, or the only thing that it can be by its format."""
     if dataset.format == "parquet":
         return manifest.is_table(dataset.location)
-    return dataset.format in _HOMES
+    return dataset.format in _HOMES and dataset.format not in _READ_AS_FILES
 
 
 def open_table(dataset: Dataset) -> Table | None:
