@@ -21,8 +21,10 @@ from urllib.parse import unquote
 
 import duckdb
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from pyiceberg.table import StaticTable
 
 SECONDS = 300
 DAYS = (1, 2, 3, 4, 5)
@@ -165,11 +167,61 @@ class Table:
         return {name for name in found - known if "checkpoint" not in name}
 
 
+class FileTable(Table):
+    """The same of an Iceberg or Parquet table: by pyiceberg, or by the manifest and the footer of its first file."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
+        self.version, self.ever = -1, set()
+        paths: list[str] = []
+        if kind == "iceberg" and (metadata := sorted((folder / "metadata").glob("*.metadata.json"))):
+            found = StaticTable.from_metadata(str(metadata[-1]))
+            self.version = len(found.metadata.snapshots)
+            paths = [task.file.file_path for task in found.scan().plan_files()]
+            for snapshot in found.metadata.snapshots:
+                for manifest in snapshot.manifests(found.io):
+                    entries = manifest.fetch_manifest_entry(found.io, discard_deleted=False)
+                    self.ever |= {self._below(entry.data_file.file_path) for entry in entries}
+        manifest_file = folder / "_symlink_format_manifest" / "manifest"
+        if kind == "parquet" and manifest_file.exists():
+            state, *paths = manifest_file.read_text("utf-8").splitlines()
+            about = json.loads(pq.read_schema(self._path(state)).metadata[b"penstock"])
+            self.version = about["version"]
+            self.ever = {path for path, _ in about["replaced"]}
+        self.live = {self._below(path): {} for path in paths}
+        self.ever |= set(self.live)
+
+    def _path(self, uri: str) -> str:
+        return unquote(uri.removeprefix("file://"))
+
+    def _below(self, uri: str) -> str:
+        return str(Path(self._path(uri)).relative_to(self.folder))
+
+    def rows(self, columns: str) -> dict[int, list[tuple[Any, ...]]]:
+        if not self.live:
+            return {}
+        with duckdb.connect() as db:
+            db.execute("SET TimeZone = 'UTC'")
+            sources = [str(self.folder / path) for path in self.live]
+            asked = f"SELECT day(invoice_date), {columns} FROM read_parquet(?, union_by_name => true)"
+            found: dict[int, list[tuple[Any, ...]]] = {}
+            for day, *row in db.execute(asked, [sources]).fetchall():
+                found.setdefault(day, []).append(tuple(row))
+        return {day: sorted(rows) for day, rows in sorted(found.items())}
+
+    @property
+    def strays(self) -> set[str]:
+        """Data files that no version of the table knows."""
+        found = {path.relative_to(self.folder) for path in (self.folder / "data").rglob("*.parquet")}
+        return {str(path) for path in found if path.parts[1] != "_states"} - self.ever
+
+
 @dataclass
 class Site:
-    """A folder with raw data, a warehouse and a configuration for small data."""
+    """A folder with raw data, a warehouse and a configuration for small data; `kind` is the format of its tables."""
 
     root: Path
+    kind: str = "delta"
     env: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
 
@@ -222,7 +274,8 @@ class Site:
         return self.start("run", "retail_lines", *asked, fault=fault, lease=lease)
 
     def table(self, name: str) -> Table:
-        return Table(self.warehouse / "retail" / name)
+        folder = self.warehouse / "retail" / name
+        return Table(folder) if self.kind == "delta" else FileTable(folder, self.kind)
 
     @property
     def seen(self) -> dict[int, int]:
@@ -241,9 +294,9 @@ class Site:
     @property
     def left_behind(self) -> set[str]:
         """Files that no version of a table knows, and drafts."""
-        tables = {self.warehouse / "retail" / name for name in (LINES, QUARANTINE)}
+        tables = [self.table(name) for name in (LINES, QUARANTINE)]
         drafts = {str(path) for path in (self.warehouse / "_penstock").rglob("*.tmp")}
-        return drafts.union(*(Table(folder).strays for folder in tables))
+        return drafts.union(*(table.strays for table in tables))
 
     @property
     def half_done(self) -> set[str]:
@@ -283,12 +336,24 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site whose five days are done, in version 1."""
     root = tmp_path_factory.mktemp("prepared")
     site = _furnish(root)
+    _do_all(site)
+    site.assert_status_is_done()
+    return root
+
+
+@pytest.fixture(params=["iceberg", "parquet"])
+def other_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A site of another format, whose five days are done."""
+    site = _furnish(tmp_path, request.param)
+    _do_all(site)
+    yield from _guarded(site)
+
+
+def _do_all(site: Site) -> None:
     site.write(DAYS, 1)
     site.lines(1, 5).wait(0)
     assert site.seen == site.refused == dict.fromkeys(DAYS, 1)
     site.assert_done()
-    site.assert_status_is_done()
-    return root
 
 
 @pytest.fixture
@@ -317,10 +382,11 @@ def new_site(tmp_path: Path) -> Iterator[Site]:
     yield from _guarded(_furnish(tmp_path))
 
 
-def _furnish(root: Path) -> Site:
-    (root / "conf").mkdir()
+def _furnish(root: Path, kind: str = "delta") -> Site:
+    (root / "conf" / "catalog").mkdir(parents=True)
     (root / "conf" / "environment.yaml").write_text(_SMALL, encoding="utf-8")
-    return Site(root)
+    (root / "conf" / "catalog" / "retail.yaml").write_text(f"retail.lines: {{format: {kind}}}\n", encoding="utf-8")
+    return Site(root, kind)
 
 
 def _guarded(site: Site) -> Iterator[Site]:
