@@ -24,6 +24,7 @@ from typing import Any
 
 import bench_growth
 import bench_templates
+from bench_storage import cases as storage
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -298,6 +299,14 @@ BENCHES = {
     "sessions": Bench(sessions, by_textbook("window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows),
     "sessions_window": Bench(
         sessions, by_textbook("session_window"), (SHARED / "bench" / "sessions_by_hand.py",), session_rows
+    ),
+    "publish": Bench(storage.publish("bench.published"), storage.publish_by_spark("delta"), (), storage.published_rows),
+    "publish_parquet": Bench(
+        storage.publish("bench.published_parquet"), storage.publish_by_spark("parquet"), (), storage.published_rows
+    ),
+    "scd2": Bench(storage.scd2, storage.scd2_by_merge, (), storage.history_rows, before=storage.scd2_before),
+    "pg": Bench(
+        storage.pg("ours"), storage.pg("guide"), (storage.server_programs(),), lambda _: storage.READS * storage.KEYS
     ),
     "commit": Bench(commit, None, (), lambda _: 200_000),
     "access_log": Bench(access_log, access_by_hand, (SHARED / "bench" / "access_log_by_hand.py",), access_rows),

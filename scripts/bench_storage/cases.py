@@ -1,0 +1,111 @@
+"""The benchmarks of storage: publishing against Spark's own writer, a history against MERGE, a read in parts."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+BY_HAND = [sys.executable, str(HERE / "by_hand.py")]
+ROWS = int(os.environ.get("PENSTOCK_BENCH_ORDERS", "5000000"))
+KEYS = int(os.environ.get("PENSTOCK_BENCH_KEYS", "1000000"))
+READS = 3
+sys.path.insert(0, str(HERE.parent.parent / "tests" / "helpers"))
+
+
+def _made(folder: Path, rows: int) -> Path:
+    """The data of a benchmark, made once, beside its folders."""
+    made = folder.parent / "data"
+    if not made.exists():
+        subprocess.run([sys.executable, str(HERE / "make.py"), str(made / "raw"), str(rows)], check=True)
+    return made
+
+
+def _run(folder: Path, rows: int, job: str, target: str, day: int) -> list[str]:
+    where = [f"--data={_made(folder, rows)}", f"--warehouse={folder}", f"--conf={HERE / 'conf'}"]
+    sets = ["--set=source=bench.raw", f"--set=target={target}"]
+    return [PENSTOCK, "run", job, f"--interval=2026-01-0{day}", *sets, *where]
+
+
+def publish(target: str) -> Callable[[Path], list[str]]:
+    """One day of rows to a table, through the gate."""
+    return lambda folder: _run(folder, ROWS, "copy", target, 1)
+
+
+def publish_by_spark(form: str) -> Callable[[Path], list[str]]:
+    """The same by Spark's own writer of the format."""
+    return lambda folder: [*BY_HAND, "publish", str(_made(folder, ROWS) / "raw"), str(folder), form]
+
+
+def scd2(folder: Path) -> list[str]:
+    """The second snapshot into the history."""
+    return _run(folder, KEYS, "scd2_snapshot", "bench.history", 2)
+
+
+def scd2_by_merge(folder: Path) -> list[str]:
+    """The same by MERGE; its history of the first day was made beforehand."""
+    source = str(_made(folder, KEYS) / "raw")
+    prepared = folder.parent / "merge-history"
+    if not prepared.exists():
+        subprocess.run([*BY_HAND, "scd2_before", source, str(prepared)], check=True, capture_output=True)
+    shutil.copytree(prepared, folder)
+    return [*BY_HAND, "scd2", source, str(folder)]
+
+
+def scd2_before(folder: Path) -> None:
+    """The first snapshot, made once by us."""
+    prepared = folder.parent / "our-history"
+    if not prepared.exists():
+        subprocess.run(_run(prepared, KEYS, "scd2_snapshot", "bench.history", 1), check=True, capture_output=True)
+    shutil.copytree(prepared, folder)
+
+
+def history_rows(folder: Path) -> int:
+    """Versions in our history."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder / "history")).count()
+
+
+def published_rows(folder: Path) -> int:
+    """Rows of the staged files, by their footers: all of them are the table's."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in (folder / "published" / "data").rglob("part-*.parquet"))
+
+
+@cache
+def _server() -> Any:
+    """A server with the rows, until the process ends."""
+    import postgresql_server
+
+    server = postgresql_server.Server()
+    atexit.register(server.stop)
+    os.environ["BENCH_PASSWORD"] = postgresql_server.PASSWORD
+    server.run(
+        "CREATE TABLE orders (id bigint PRIMARY KEY, day date, customer bigint, amount double precision, note text)",
+        "INSERT INTO orders SELECT n, date '2026-01-01' + (n % 30)::int, n % 100000, n * 0.01, 'note ' || n % 1000 "  # noqa: S608
+        f"FROM generate_series(1, {KEYS}) AS n",
+        "ANALYZE orders",
+    )
+    return server
+
+
+def pg(who: str) -> Callable[[Path], list[str]]:
+    """The table read a few times over."""
+    return lambda _: [*BY_HAND, "pg", str(_server().port), who, str(READS)]
+
+
+def server_programs() -> Path:
+    """Where the programs of a server are, or would be."""
+    import postgresql_server
+
+    return Path(postgresql_server.programs() or "/usr/lib/postgresql")
