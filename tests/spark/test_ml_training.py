@@ -9,10 +9,12 @@ import pytest
 
 from penstock import F
 from penstock.errors import ConfigurationError, SchemaError
-from penstock.ml.estimators import LABEL, VECTOR, Learner, estimator
+from penstock.ml import metrics
+from penstock.ml.estimators import LABEL, VECTOR, Learner, estimator, fit
 from penstock.ml.features import Category, Many, Moment, Number, infer
 from penstock.ml.model import Model
 from penstock.ml.training import Validation, collected, train, vectors
+from penstock_jobs.fraud.fraud_train import FraudTrainParams
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -164,6 +166,23 @@ def test_what_cannot_be_learned_from_is_told(table: DataFrame) -> None:
     assert any(text.startswith("leak alone tells the label (AUC 1.0000)") for text in done.warnings)
 
 
+def test_32_bins_are_not_ours_on_amounts(spark: SparkSession) -> None:
+    """The highest hundredth of the amounts is fraud: MLlib's own 32 thresholds leave three times as many beside it."""
+    rows = [(float(n), float(n >= 4_950)) for n in range(5_000)]
+    amounts = spark.createDataFrame(rows, f"amount double, {LABEL} double").coalesce(1)
+    prepared = vectors(amounts, infer(amounts, label=LABEL)).cache()
+    stump = Learner(algorithm="decision_tree", depth=1)
+    matrix, label = collected(prepared)
+    found = {
+        bins: metrics.average_precision(
+            label, fit(prepared, ("amount",), stump.model_copy(update={"max_bins": bins})).predict(matrix)
+        )
+        for bins in (32, stump.max_bins, FraudTrainParams().max_bins)
+    }
+    assert (stump.max_bins, FraudTrainParams().max_bins) == (1024, 1024)
+    assert found[32] < 0.4 < 0.9 < found[1024]
+
+
 def test_folds_are_in_order_of_time_with_a_delay(table: DataFrame) -> None:
     """A column that tells only the future's labels helps nobody who learns from the past alone."""
     cheat = table.withColumn("cheat", F.when(F.col("day") >= "2018-08-23", F.col("bad").cast("int")).otherwise(0))
@@ -191,6 +210,24 @@ def test_a_search_takes_the_setting_that_validation_finds_best(table: DataFrame)
     assert len(values) == 3
     assert (done.learner.depth, done.learner.min_rows) == max(values, key=lambda key: values[key])
     assert done.learner.depth == 6
+
+
+def test_measures_are_told_apart_by_segment(table: DataFrame) -> None:
+    """Where the label is noise the AUC is about a half; elsewhere it is known from the amount."""
+    noise = F.pmod(F.xxhash64("id"), F.lit(2)) == 0
+    dear = F.coalesce(F.col("amount") > 20, F.lit(False))
+    mixed = table.withColumn("label", F.when(F.col("colour") == "red", noise).otherwise(dear))
+    asked = Validation(folds=2, metric="roc_auc")
+    learner = Learner(algorithm="decision_tree", **SMALL)
+    done = train(mixed, learner, label="label", features=["amount"], validation=asked, segment="colour")
+    assert {name: rows for name, (rows, _) in done.segments.items()} == {
+        row["colour"]: row["count"] for row in table.groupBy("colour").count().collect()
+    }
+    found = {name: of.value for name, (_, of) in done.segments.items()}
+    assert found["red"] < 0.65
+    assert min(found["blue"], found["green"]) > 0.9
+    with pytest.raises(ConfigurationError, match="no column color"):
+        train(mixed, learner, label="label", features=["amount"], segment="color")
 
 
 def test_balanced_classes_weigh_the_same(table: DataFrame) -> None:

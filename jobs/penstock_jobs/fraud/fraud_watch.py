@@ -12,6 +12,9 @@ from penstock_jobs.fraud.pictures import of_watch
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from penstock.ml.registry import Entry
+    from penstock.ml.watch import Moved
+
 DRIFT = (
     "tx_date date, version string, feature string, rows bigint, psi double, ks double, nulls double, "
     "new_share double, level string"
@@ -55,25 +58,14 @@ def transform(
     return {"drift": spark.createDataFrame(moved, DRIFT), "performance": spark.createDataFrame(good, PERFORMANCE)}
 
 
-def drifted(today: DataFrame, said: DataFrame, entry: Any) -> list[tuple[Any, ...]]:
-    """Rows of `DRIFT` behind its version: the model's columns, and its score."""
-    import numpy as np
-
-    from penstock.ml import drift
+def drifted(today: DataFrame, said: DataFrame, entry: Entry) -> list[Moved]:
+    """The model's columns, and its score, against training."""
     from penstock.ml.registry import columns_of
+    from penstock.ml.watch import moved
 
     held: dict[str, Any] = dict(columns_of(today, entry.features))
     held["score"] = said.select("score").toArrow().column("score").fill_null(float("nan")).to_numpy()
-    rows = []
-    for name, reference in entry.references.items():
-        values = held[name]
-        is_number = isinstance(values, np.ndarray)
-        found = drift.of_numbers(reference, values) if is_number else drift.of_categories(reference, values)
-        count = len(values) if is_number else sum(values.values())
-        level = drift.level(found, reference)
-        told = (_real(found["psi"]), _real(found["ks"]), found["nulls"], found.get("new"))
-        rows.append((name, count, *told, level))
-    return rows
+    return moved(held, entry)
 
 
 def performance(today: DataFrame, said: DataFrame, cards: int) -> tuple[Any, ...] | None:
@@ -81,6 +73,7 @@ def performance(today: DataFrame, said: DataFrame, cards: int) -> tuple[Any, ...
     import numpy as np
 
     from penstock.ml import metrics
+    from penstock.ml.watch import real
 
     labels = today.where(F.col("is_fraud").isNotNull()).select("transaction_id", "is_fraud")
     table = said.where(F.col("score").isNotNull()).join(labels, "transaction_id")
@@ -95,20 +88,15 @@ def performance(today: DataFrame, said: DataFrame, cards: int) -> tuple[Any, ...
     return (
         len(label),
         int(fraud.sum()),
-        _real(metrics.roc_auc(label, score)),
-        _real(metrics.average_precision(label, score)),
-        _real(metrics.card_precision_at_k(label, score, card, np.zeros(len(label), np.int64), cards)),
+        real(metrics.roc_auc(label, score)),
+        real(metrics.average_precision(label, score)),
+        real(metrics.card_precision_at_k(label, score, card, np.zeros(len(label), np.int64), cards)),
         float(amount[fraud & stopped].sum()),
         float(amount[fraud & ~stopped].sum()),
         int((decision == "review").sum()),
         int((decision == "block").sum()),
         int(((decision == "block") & ~fraud).sum()),
     )
-
-
-def _real(value: float) -> float | None:
-    """A number that a table holds; null where there is none."""
-    return None if value != value else float(value)  # noqa: PLR0124 - NaN is what does not equal itself
 
 
 job = Job(

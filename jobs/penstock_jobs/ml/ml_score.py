@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params
+from penstock_jobs.ml.pictures import of_scores
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,19 +27,14 @@ def transform(
 ) -> DataFrame:
     """The table to its scores as of the interval; see docs/models.md."""
     from penstock.errors import ConfigurationError
-    from penstock.ml.challenge import Ring, decisions_of, entries
-    from penstock.ml.registry import find
+    from penstock.ml.challenge import chosen_of
     from penstock.ml.scoring import scored
 
     (day,) = (row["slice"] for row in slices.select("slice").collect())
-    held = entries(models.where(F.col("name") == params.name))
-    named = find([entry.row for entry in held], params.version)["version"] if params.version else None
-    chosen = Ring(params.name, held, decisions_of(decisions), "").champion(day)
-    if named:
-        chosen = next(entry for entry in held if entry.row["version"] == named)
-    if chosen is None:
+    chosen = chosen_of(models, decisions, day, params.name, params.version)
+    if chosen.model.kind == "factors":
         raise ConfigurationError(
-            f"There is no champion called {params.name} on {day}.", hint="Run ml_train first, or name a version."
+            f"{chosen.row['version']} recommends; it scores no rows.", hint="Run ml_recommend instead."
         )
     rows = scored(table, chosen.model, chosen.features, reasons=params.reasons, what="ml.table")
     return rows.select(
@@ -62,4 +58,5 @@ job = Job(
     outputs={"scores": Output("ml.scores")},
     params=MlScoreParams,
     batch=1,
+    pictures=of_scores,
 )

@@ -8,13 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 _STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1b2126}"
+    ":root{color-scheme:light dark;--ink:#1b2126;--ground:#fff;--line:#dfe0da;--mark:#1c7468}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e8e6e0;--ground:#14181b;--line:#394147;--mark:#5cc2b3}}"
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:var(--ink);"
+    "background:var(--ground);overflow-wrap:anywhere}"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;"
-    "border-bottom:1px solid #dfe0da}td.n{text-align:right;font-variant-numeric:tabular-nums}"
-    "svg{display:block;margin:.5rem 0 1.5rem}.bar{background:#1c7468;height:.7rem;display:inline-block}"
-    "@media(prefers-color-scheme:dark){body{background:#14181b;color:#e8e6e0}td,th{border-color:#394147}}"
+    "vertical-align:top;border-bottom:1px solid var(--line)}.n{text-align:right;font-variant-numeric:tabular-nums;"
+    "white-space:nowrap}td:first-child{min-width:6rem}"
+    ".curves{display:flex;flex-wrap:wrap;gap:.5rem 1.5rem;margin:.5rem 0 1.5rem}"
+    ".bar{background:var(--mark);height:.7rem;display:inline-block}.bars td:last-child{width:12rem}"
 )
-_SIDE = 220
+_SIDE = 155
 
 
 def card(row: Mapping[str, Any]) -> str:
@@ -24,7 +28,7 @@ def card(row: Mapping[str, Any]) -> str:
         row: Of `registry.MODEL_TYPES`, without the card.
     """
     measured, drawn = json.loads(row["metrics"]), json.loads(row["curves"])
-    points, importance = drawn["curve"], drawn["importance"]
+    points, importance, segments = drawn["curve"], drawn["importance"], drawn.get("segments", [])
     learner = {k: v for k, v in json.loads(row["learner"]).items() if k not in {"algorithm", "task"}}
     what = {
         "algorithm": row["algorithm"],
@@ -45,19 +49,35 @@ def card(row: Mapping[str, Any]) -> str:
         ),
     ]
     if points:
-        parts += [
-            "<h2>Curves</h2>",
+        pictures = [
             _line([(p["false_positive_rate"], p["recall"]) for p in points], "false positive rate", "recall"),
             _line([(p["recall"], p["precision"]) for p in points], "recall", "precision"),
-            "<h2>Calibration</h2>",
+            _line([(p["share"], p["recall"]) for p in points], "share of rows", "recall"),
+        ]
+        head = ["mean score", "share of positives", "rows"]
+        parts += [
+            f"<h2>Curves</h2><div class=curves>{''.join(pictures)}</div>",
+            "<h2>Calibration</h2><p>Ten parts of equally many rows, from the lowest scores up.</p>",
             _table(
-                ["mean score", "share of positives", "rows"],
+                head,
                 [
                     [f"{each['predicted']:.4f}", f"{each['observed']:.4f}", f"{each['rows']:,}"]
                     for each in drawn["calibration"]
                 ],
             ),
         ]
+    if segments:
+        head = ["segment", "rows", "value", "from", "to"]
+        parts.append("<h2>By segment</h2>")
+        parts.append(
+            _table(
+                head,
+                [
+                    [one["segment"], f"{one['rows']:,}", *(f"{one[key]:.4f}" for key in ("value", "low", "high"))]
+                    for one in segments
+                ],
+            )
+        )
     if importance:
         parts.append("<h2>What moves it</h2>" + _bars(importance))
     if row["warnings"]:
@@ -69,7 +89,8 @@ def card(row: Mapping[str, Any]) -> str:
     )
     title = _text(f"{row['name']} {row['version']}")
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{title}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>"
     )
 
@@ -79,7 +100,8 @@ def _text(value: Any) -> str:
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> str:
-    top = "".join(f"<th>{_text(name)}</th>" for name in head)
+    """Names and their numbers; without a head, names and texts."""
+    top = "".join(f"<th{' class=n' if n else ''}>{_text(name)}</th>" for n, name in enumerate(head))
     body = "".join(
         "<tr>" + "".join(f"<td{' class=n' if head and n else ''}>{_text(v)}</td>" for n, v in enumerate(row)) + "</tr>"
         for row in rows
@@ -91,20 +113,28 @@ def _bars(shares: Mapping[str, float]) -> str:
     most = max(shares.values()) or 1.0
     rows = "".join(
         f"<tr><td>{_text(name)}</td><td class=n>{share:.1%}</td>"
-        f'<td><span class=bar style="width:{12 * share / most:.1f}rem"></span></td></tr>'
+        f'<td><span class=bar style="width:{100 * share / most:.1f}%"></span></td></tr>'
         for name, share in list(shares.items())[:20]
     )
-    return f"<table>{rows}</table>"
+    return f"<table class=bars>{rows}</table>"
 
 
 def _line(points: list[tuple[float, float]], x: str, y: str) -> str:
     """A curve in the unit square as SVG."""
-    path = " ".join(f"{40 + a * _SIDE:.1f},{10 + (1 - b) * _SIDE:.1f}" for a, b in [(0.0, points[0][1]), *points])
+    left, top = 44, 10
+    path = " ".join(f"{left + a * _SIDE:.1f},{top + (1 - b) * _SIDE:.1f}" for a, b in [(0.0, points[0][1]), *points])
+    ticks = "".join(
+        f'<text x="{left + at * _SIDE}" y="{top + _SIDE + 16}" text-anchor="middle">{at:g}</text>'
+        f'<text x="{left - 5}" y="{top + (1 - at) * _SIDE + 4}" text-anchor="end">{at:g}</text>'
+        for at in (0, 0.5, 1)
+    )
     return (
-        f'<svg width="{_SIDE + 60}" height="{_SIDE + 50}" role="img" aria-label="{_text(y)} by {_text(x)}" fill="none" '
-        f'stroke="currentColor" font-size="12"><rect x="40" y="10" width="{_SIDE}" height="{_SIDE}" opacity=".3"/>'
-        f'<polyline points="{path}" stroke="#1c7468" stroke-width="2"/>'
-        f'<g stroke="none" fill="currentColor"><text x="{40 + _SIDE / 2}" y="{_SIDE + 40}" text-anchor="middle">'
-        f'{_text(x)}</text><text x="20" y="{10 + _SIDE / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 20 {10 + _SIDE / 2})">{_text(y)}</text></g></svg>'
+        f'<svg width="{left + _SIDE + 12}" height="{top + _SIDE + 40}" role="img" fill="none" font-size="12" '
+        f'aria-label="{_text(y)} by {_text(x)}" stroke="currentColor">'
+        f'<rect x="{left}" y="{top}" width="{_SIDE}" height="{_SIDE}" opacity=".3"/>'
+        f'<polyline points="{path}" style="stroke:var(--mark)" stroke-width="2"/>'
+        f'<g stroke="none" fill="currentColor">{ticks}'
+        f'<text x="{left + _SIDE / 2}" y="{top + _SIDE + 34}" text-anchor="middle">{_text(x)}</text>'
+        f'<text x="12" y="{top + _SIDE / 2}" text-anchor="middle" transform="rotate(-90 12 {top + _SIDE / 2})">'
+        f"{_text(y)}</text></g></svg>"
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from penstock.errors import ConfigurationError
 from penstock.lazy import F
 from penstock.ml import registry
 from penstock.ml.registry import Decision, Entry
-from penstock.ml.training import train
+from penstock.ml.training import Trained, train
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+Learns = Callable[..., Trained]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,28 @@ def decisions_of(decisions: DataFrame) -> list[Decision]:
     return [Decision(**row.asDict()) for row in decisions.collect()]
 
 
-def challenged(known: DataFrame, day: date, ring: Ring, code_version: str, **given: Any) -> dict[str, Any]:
+def chosen_of(models: DataFrame, decisions: DataFrame, day: date, name: str, version: str | None) -> Entry:
+    """The version to use on a day: the named one, or else the champion.
+
+    Raises:
+        UsageError: There is no such version.
+        ConfigurationError: There is no champion.
+    """
+    held = entries(models.where(F.col("name") == name))
+    if version is not None:
+        named = registry.find([entry.row for entry in held], version)["version"]
+        return next(entry for entry in held if entry.row["version"] == named)
+    chosen = Ring(name, held, decisions_of(decisions), "").champion(day)
+    if chosen is None:
+        raise ConfigurationError(
+            f"There is no champion called {name} on {day}.", hint="Run ml_train first, or name a version."
+        )
+    return chosen
+
+
+def challenged(
+    known: DataFrame, day: date, ring: Ring, code_version: str, *, learns: Learns = train, **given: Any
+) -> dict[str, Any]:
     """Train and compare.
 
     Args:
@@ -58,7 +82,8 @@ def challenged(known: DataFrame, day: date, ring: Ring, code_version: str, **giv
         day: On which the version is made.
         ring: What it meets.
         code_version: Of what trains.
-        given: What `training.train` takes.
+        learns: `training.train` or `recommend.train`.
+        given: What it takes.
 
     Returns:
         A row of `registry.MODEL_TYPES`.
@@ -70,7 +95,7 @@ def challenged(known: DataFrame, day: date, ring: Ring, code_version: str, **giv
     ).first()
     assert facts is not None
     now = ring.champion(day)
-    done = train(known, rival=(now.model, now.features) if now else None, **given)
+    done = learns(known, rival=(now.model, now.features) if now else None, **given)
     decision = "champion", "the first model"
     if now is not None:
         decision = "candidate", "it could not be tried on rows that the champion can score"
@@ -83,7 +108,7 @@ def challenged(known: DataFrame, day: date, ring: Ring, code_version: str, **giv
         name=ring.name,
         decision=decision,
         learned=(facts["first"], facts["last"]) if time else (None, None),
-        references=registry.references(known, done),
+        references=registry.references(known, done) if done.features.encodings else {},
         fingerprint=f"{(facts['hash'] or 0) & (2**64 - 1):016x}",
         code_version=code_version,
     )

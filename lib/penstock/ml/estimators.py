@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.errors import ConfigurationError
 from penstock.lazy import F
+from penstock.ml.als import fit_factors
 from penstock.ml.model import Model, Real, Task, Tree, of_trees
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Algorithm = Literal[
     "naive_bayes",
     "perceptron",
     "kmeans",
+    "als",
 ]
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 VECTOR, LABEL, WEIGHT = "_vector", "_label", "_weight"
@@ -38,8 +40,9 @@ class Learner(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     algorithm: Algorithm = Field(default="boosted_trees", description=f"One of {', '.join(ALGORITHMS)}.")
-    task: Literal["classification", "regression", "clustering"] = Field(
-        default="classification", description="What is predicted: a probability of 1, a number, or a group."
+    task: Task = Field(
+        default="classification",
+        description="What is predicted: a probability of 1, a number, a group, or what somebody will like.",
     )
     seed: int = Field(default=7, description="The same seed on the same rows gives the same model.")
     trees: int = Field(default=100, ge=1, description="Trees of a forest; rounds of boosting.")
@@ -55,11 +58,18 @@ class Learner(BaseModel):
     features_per_split: str = Field(
         default="auto", description="Columns that a split of a forest looks at: auto, all, sqrt, log2, onethird, 0.5."
     )
-    iterations: int = Field(default=100, ge=1, description="Steps of linear models, perceptron and k-means.")
+    iterations: int = Field(default=100, ge=1, description="Steps of linear models, perceptron, k-means and ALS.")
     regularisation: float = Field(default=0.0, ge=0, description="Penalty of large coefficients.")
     elastic_net: float = Field(default=0.0, ge=0, le=1, description="Share of the penalty on absolute values (lasso).")
     layers: tuple[int, ...] = Field(default=(16,), description="Sizes of a perceptron's hidden layers.")
     clusters: int = Field(default=4, ge=2, description="Groups of k-means.")
+    factors: int = Field(default=16, ge=1, description="Numbers that ALS describes each user and item by.")
+    implicit: bool = Field(
+        default=True, description="ALS: what is counted is how often something was taken; false: it is a rating."
+    )
+    confidence: float = Field(
+        default=1.0, ge=0, description="ALS: how much more sure it is of a liking with each time that one was seen."
+    )
     balanced: bool = Field(
         default=False, description="Rows of the rarer class weigh more, so that both weigh the same."
     )
@@ -261,5 +271,6 @@ _FITS: Mapping[Task, Mapping[str, _Fit]] = cast(
             "boosted_trees": _trees,
         },
         "clustering": {"kmeans": _clusters},
+        "recommendation": {"als": fit_factors},
     },
 )

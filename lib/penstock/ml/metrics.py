@@ -92,6 +92,11 @@ def accuracy(label: Real, score: Real, weight: Real | None = None) -> float:
     return _mean(((score >= 0.5) == (label > 0)).astype(float), weight)
 
 
+def of_each(label: Real, score: Real, weight: Real | None = None) -> float:  # noqa: ARG001 - a metric's arguments
+    """The mean of what was measured of each row by itself, as of each user's list."""
+    return _mean(score, weight)
+
+
 CLASSIFICATION: dict[str, Metric] = {
     "roc_auc": roc_auc,
     "average_precision": average_precision,
@@ -100,7 +105,9 @@ CLASSIFICATION: dict[str, Metric] = {
     "accuracy": accuracy,
 }
 REGRESSION: dict[str, Metric] = {"r2": r2, "rmse": rmse, "mae": mae}
-METRICS = {**CLASSIFICATION, **REGRESSION}
+# Of lists of recommendations: measured by user, see `recommend.train`.
+RANKING: dict[str, Metric] = {"ndcg": of_each, "precision_at_k": of_each}
+METRICS = {**CLASSIFICATION, **REGRESSION, **RANKING}
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
 
 
@@ -108,6 +115,9 @@ def bootstrap(
     metric: Metric, label: Real, score: Real, *, times: int = 200, seed: int = 7, level: float = 0.95
 ) -> Interval:
     """A measure with its percentile interval from resamples of the rows (Efron 1979)."""
+    # Once in order, each resample is sorted in one pass.
+    order = np.argsort(-score, kind="stable")
+    label, score = label[order], score[order]
     return bootstrap_of(lambda weight: metric(label, score, weight), len(label), times=times, seed=seed, level=level)
 
 
@@ -115,6 +125,8 @@ def difference(
     metric: Metric, label: Real, one: Real, other: Real, *, times: int = 200, seed: int = 7, level: float = 0.95
 ) -> Interval:
     """`metric` of one minus that of the other, on the same rows; each resample is scored by both."""
+    order = np.argsort(-one, kind="stable")
+    label, one, other = label[order], one[order], other[order]
 
     def gain(weight: Real | None) -> float:
         return metric(label, one, weight) - metric(label, other, weight)
@@ -251,10 +263,15 @@ def by_segment(
 
 
 def curve(label: Real, score: Real, points: int = 100) -> list[dict[str, float]]:
-    """Recall, precision, false positive rate and share of rows at thresholds from the highest down, for pictures."""
+    """Recall, precision, false positive rate and share of rows at thresholds from the highest down, for pictures.
+
+    Half of the points are equally far apart in thresholds, half in recall: rare positives are found at few thresholds.
+    """
     positive, negative, values = _by_score(label, score, None)
     found, alarms = np.cumsum(positive), np.cumsum(negative)
-    chosen = np.unique(np.linspace(0, len(values) - 1, min(points, len(values))).astype(int))
+    by_threshold = np.linspace(0, len(values) - 1, min(points // 2, len(values))).astype(int)
+    by_recall = np.searchsorted(found, np.linspace(0, found[-1], points - points // 2))
+    chosen = np.unique(np.concatenate([by_threshold, by_recall]))
     return [
         {
             "threshold": float(values[at]),

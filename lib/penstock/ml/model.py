@@ -18,8 +18,8 @@ from penstock.errors import ConfigurationError
 from penstock.ml.walk import Walk
 
 Real = NDArray[np.float64]
-Kind = Literal["trees", "linear", "bayes", "perceptron", "clusters"]
-Task = Literal["classification", "regression", "clustering"]
+Kind = Literal["trees", "linear", "bayes", "perceptron", "clusters", "factors"]
+Task = Literal["classification", "regression", "clustering", "recommendation"]
 
 FORMAT = 1
 _ROWS_AT_ONCE = 8_192
@@ -49,7 +49,14 @@ class Model:
 
         Args:
             matrix: Rows by `names`, without NaN.
+
+        Raises:
+            ConfigurationError: The model ranks items for users.
         """
+        if self.kind == "factors":
+            raise ConfigurationError(
+                "A model of recommendations scores no rows.", hint="ml_recommend lists what to recommend to each user."
+            )
         if self.kind == "clusters":
             return np.asarray(self._distances(matrix).argmin(axis=1), float)
         if self.kind == "perceptron":

@@ -26,7 +26,8 @@ from penstock.ml.features import Features, number_of
 from penstock.ml.model import Model
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    import pyarrow as pa
+    from pyspark.sql import Column, DataFrame
 
     from penstock.ml.training import Trained
 
@@ -133,12 +134,13 @@ def row_of(
 
 
 def curves(done: Trained) -> dict[str, Any]:
-    """Points of the curves on unseen rows (see `metrics.curve`), calibration, importance; for cards and pages."""
+    """Points of the curves on unseen rows (see `metrics.curve`), calibration, importance, segments."""
     both = done.positives is not None and bool(0 < done.label.sum() < len(done.label))
     return {
         "curve": metrics.curve(done.label, done.score) if both else [],
         "calibration": metrics.calibration(done.label, done.score) if both else [],
         "importance": importance(done.model, done.features),
+        "segments": [{"segment": name, "rows": rows, **asdict(of)} for name, (rows, of) in done.segments.items()],
     }
 
 
@@ -157,20 +159,31 @@ def references(known: DataFrame, done: Trained, most: int = 200_000) -> dict[str
 def columns_of(
     frame: DataFrame, features: Features, most: int = 200_000
 ) -> dict[str, NDArray[np.float64] | dict[str | None, int]]:
-    """Each column of a model's as it is: numbers as an array (NaN is null), categories as counts.
+    """Each column of a model's as it is (see `values_of`); of more than `most` rows some are taken."""
+    return values_of(sampled(frame, features, most).select(*asked_of(features)).toArrow(), features)
 
-    Of more than `most` rows some are taken, by a hash of what they hold.
-    """
+
+def sampled(frame: DataFrame, features: Features, most: int) -> DataFrame:
+    """About `most` rows, by a hash of what they hold; all where there are no more."""
     rows = frame.count()
-    if rows > most:
-        share = F.pmod(F.xxhash64(*[F.col(f"`{name}`") for name in features.types]), F.lit(1_000_003))
-        frame = frame.where(share < int(1_000_003 * most / rows))
-    texts = {each.name for each in features.encodings if each.kind in {"category", "many"}}
-    asked = [
+    if rows <= most:
+        return frame
+    share = F.pmod(F.xxhash64(*[F.col(f"`{name}`") for name in features.types]), F.lit(1_000_003))
+    return frame.where(share < int(1_000_003 * most / rows))
+
+
+def asked_of(features: Features) -> list[Column]:
+    """A model's columns, as `values_of` takes them."""
+    texts = _texts(features)
+    return [
         F.col(f"`{name}`") if name in texts else number_of(F.col(f"`{name}`"), kind).alias(name)
         for name, kind in features.types.items()
     ]
-    table = frame.select(*asked).toArrow()
+
+
+def values_of(table: pa.Table, features: Features) -> dict[str, NDArray[np.float64] | dict[str | None, int]]:
+    """Numbers as an array (NaN is null), categories as counts."""
+    texts = _texts(features)
     result: dict[str, NDArray[np.float64] | dict[str | None, int]] = {}
     for name in features.types:
         column = table.column(name)
@@ -179,6 +192,10 @@ def columns_of(
         else:
             result[name] = column.fill_null(float("nan")).to_numpy()
     return result
+
+
+def _texts(features: Features) -> set[str]:
+    return {each.name for each in features.encodings if each.kind in {"category", "many"}}
 
 
 def importance(model: Model, features: Features) -> dict[str, float]:

@@ -9,9 +9,10 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from penstock.errors import ConfigurationError
+from penstock.errors import ConfigurationError, did_you_mean
 from penstock.lazy import F
 from penstock.ml import metrics
 from penstock.ml.estimators import LABEL, VECTOR, WEIGHT, Learner, fit
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _LEAK = 0.999
 _LEAK_ROWS = 50_000
+_MOST_SEGMENTS = 30
 
 
 class Validation(BaseModel):
@@ -51,6 +53,7 @@ class Trained:
         score: What it said of them, trained without them.
         measured: By metric, with intervals.
         rival: What the rival said of the same rows.
+        segments: By the value of the segment's column: how many of those rows, and the metric that decides.
         tried: Every setting with the metric that decided.
         warnings: What to look at: suspected leaks, columns that were left out.
     """
@@ -64,6 +67,7 @@ class Trained:
     score: Real = field(repr=False)
     measured: Mapping[str, metrics.Interval]
     rival: Real | None = field(default=None, repr=False)
+    segments: Mapping[str, tuple[int, metrics.Interval]] = field(default_factory=dict)
     tried: Sequence[Mapping[str, Any]] = ()
     warnings: tuple[str, ...] = ()
 
@@ -82,6 +86,7 @@ def train(
     draws: int | None = None,
     rival: tuple[Model, Features] | None = None,
     scratch: str | None = None,
+    segment: str | None = None,
 ) -> Trained:
     """Train, with the settings of `search` that validation finds best.
 
@@ -101,12 +106,15 @@ def train(
         draws: Only so many combinations, drawn by the learner's seed.
         rival: A model to be tried on the same rows.
         scratch: See `estimators.fit`.
+        segment: A column by whose values the deciding metric is told apart, too; the largest ones.
 
     Raises:
         ConfigurationError: Rows of one class only, fewer rows than folds, no such column.
     """
     settings = validation or Validation()
     known = _labelled(frame, learner, label, positive)
+    if segment is not None and segment not in known.columns:
+        raise ConfigurationError(f"The table has no column {segment}.", hint=did_you_mean(segment, known.columns))
     leave = [*exclude, *([time] if time else [])]
 
     def look(rows: DataFrame) -> Features:
@@ -129,10 +137,10 @@ def train(
         folds = _folds(prepared, settings, ordered=time is not None)
         parts = [
             part
-            for part in _parts(known, prepared, plan, folds, look, rival[1] if rival else None)
+            for part in _parts(known, prepared, plan, folds, look, rival[1] if rival else None, segment)
             if _both_classes(part, learner) and len(part.label)
         ]
-        best, tried = _choose(parts, learner, settings, _combinations(learner, search, draws), scratch)
+        best, tried = _choose(parts, learner, settings, combinations(learner, search, draws), scratch)
         model = fit(prepared, plan.names, best[0], scratch=scratch)
         measured = measure(best[0], best[1], best[2])
         if learner.task == "clustering":
@@ -152,6 +160,7 @@ def train(
             if rival and parts
             else None,
             measured=measured,
+            segments=_segments(parts, best, settings) if segment else {},
             tried=tuple(tried),
             warnings=tuple(warnings),
         )
@@ -165,6 +174,25 @@ def measure(learner: Learner, label: Real, score: Real, *, times: int = 200) -> 
         return {}
     chosen = metrics.CLASSIFICATION if learner.task == "classification" else metrics.REGRESSION
     return {name: metrics.bootstrap(metric, label, score, times=times) for name, metric in chosen.items()}
+
+
+def _segments(
+    parts: Sequence[_Part], best: tuple[Learner, Real, Real], settings: Validation
+) -> dict[str, tuple[int, metrics.Interval]]:
+    """The deciding metric of each of the largest segments."""
+    if not parts:
+        return {}
+    segment = np.concatenate([part.segment for part in parts if part.segment is not None])
+    names, counts = np.unique(segment.astype(str), return_counts=True)
+    largest = names[np.argsort(-counts, kind="stable")[:_MOST_SEGMENTS]]
+    inside = np.isin(segment.astype(str), largest)
+    learner, label, score = best
+    metric = metrics.METRICS[_deciding(learner, settings)]
+    return metrics.by_segment(metric, label[inside], score[inside], segment[inside].astype(str))
+
+
+def _deciding(learner: Learner, settings: Validation) -> str:
+    return settings.metric or ("average_precision" if learner.task == "classification" else "r2")
 
 
 def collected(prepared: DataFrame) -> tuple[Real, Real]:
@@ -254,9 +282,14 @@ def _folds(prepared: DataFrame, settings: Validation, *, ordered: bool) -> list[
     return folds
 
 
-def _combinations(
+def combinations(
     learner: Learner, search: Mapping[str, Sequence[Any]] | None, draws: int | None
 ) -> list[tuple[Learner, Mapping[str, Any]]]:
+    """The settings to choose from, with what each of them changes.
+
+    Raises:
+        ConfigurationError: The learner does not take one of them.
+    """
     every = [dict(zip(search or {}, values, strict=True)) for values in itertools.product(*(search or {}).values())]
     if draws is not None and draws < len(every):
         chosen = np.random.default_rng(learner.seed).choice(len(every), draws, replace=False)
@@ -277,6 +310,7 @@ class _Part:
     matrix: Real
     label: Real
     rival: Real | None = None
+    segment: NDArray[np.object_] | None = None
 
 
 def _parts(
@@ -286,6 +320,7 @@ def _parts(
     folds: Sequence[tuple[Column, Column]],
     look: Callable[[DataFrame], Features],
     rival: Features | None,
+    segment: str | None,
 ) -> Iterator[_Part]:
     if rival is not None:
         rival.check(known, "The training table")
@@ -295,9 +330,11 @@ def _parts(
         given = vectors(known.where(learned), own) if plan.looks_at_labels else prepared.where(learned)
         seen_by = {VECTOR: own, **({"_rival": rival} if rival is not None else {})}
         both = [F.array(*features.columns()).alias(name) for name, features in seen_by.items()]
-        held = known.where(tried_on).select(*both, LABEL).toArrow()
+        named = [] if segment is None else [F.coalesce(_quoted(segment).cast("string"), F.lit("")).alias("_segment")]
+        held = known.where(tried_on).select(*both, LABEL, *named).toArrow()
         seen = _matrix(held, "_rival") if rival is not None else None
-        yield _Part(given, own.names, _matrix(held, VECTOR), held.column(LABEL).to_numpy(), seen)
+        of = held.column("_segment").to_numpy() if named else None
+        yield _Part(given, own.names, _matrix(held, VECTOR), held.column(LABEL).to_numpy(), seen, of)
 
 
 def _choose(
@@ -310,7 +347,7 @@ def _choose(
     nothing = np.zeros(0)
     if learner.task == "clustering":
         return (candidates[0][0], nothing, nothing), []
-    name = settings.metric or ("average_precision" if learner.task == "classification" else "r2")
+    name = _deciding(learner, settings)
     if name not in metrics.METRICS:
         raise ConfigurationError(f"There is no metric {name}.", hint=f"There are {', '.join(metrics.METRICS)}.")
     better: Callable[[float, float], bool] = float.__lt__ if name in metrics.LOWER_IS_BETTER else float.__gt__
