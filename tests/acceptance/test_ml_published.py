@@ -104,6 +104,7 @@ def test_a_forest_reaches_the_books_figure_and_beats_it_with_own_features(handbo
     gain = metrics.difference(metrics.average_precision, own[0], own[1], forest[1])
     print(f"own features against the book's: {gain.value:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})")
     assert better > 0.658
+    assert gain.value > 0
 
 
 def test_mllibs_32_bins_lose_what_amounts_tell(handbook: Handbook) -> None:
