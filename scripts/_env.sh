@@ -119,3 +119,27 @@ make_spark_ready() {
   fi
   "$venv/bin/python" -m penstock.prepare
 }
+
+# Beside .venv an environment of another release: its PySpark and what fits to that, and behind them all that .venv has.
+make_release_env() {
+  local label=$1 pins=$root/requirements/$1.txt there=$venv-$1 site
+  [ -f "$pins" ] || die "There are no requirements of a release $label (requirements/$label.txt)."
+  if [ -f "$there/stamp" ] && { stamp_of dev && cat "$pins"; } | cmp -s - "$there/stamp"; then return; fi
+  say "Making the environment of $label in $there (once)"
+  "$venv/bin/python" -m venv --clear "$there"
+  if [ -x "$venv/bin/uv" ]; then
+    (
+      eval "$(uv_from_pip)"
+      VIRTUAL_ENV=$there "$venv/bin/uv" pip install --quiet --no-deps --require-hashes -r "$pins"
+    )
+  else
+    "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$pins"
+  fi || die "What $label needs could not be installed."
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  # Only a line that begins with import reads the .pth files of that folder too; Penstock itself is named in one.
+  printf 'import site; site.addsitedir(%s)\n' "'$site'" \
+    >"$("$there/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')/of_the_first.pth"
+  printf '#!/bin/sh\nexec "%s" -c "from penstock.cli import main; main()" "$@"\n' "$there/bin/python" >"$there/bin/penstock"
+  chmod 755 "$there/bin/penstock"
+  { stamp_of dev && cat "$pins"; } >"$there/stamp"
+}

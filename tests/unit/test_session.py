@@ -13,7 +13,7 @@ import pytest
 from penstock import class_archive, files, jars, java, jvm_log, session
 from penstock.errors import ConfigurationError, EngineError
 from penstock.java import Java, find_java, spark_java_home
-from penstock.releases import RELEASES, get_release
+from penstock.releases import DEFAULT_RELEASE, RELEASES, get_release
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +218,10 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="a"):
         files.write_atomically(target, b"text")
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_every_other_release_has_requirements_for_its_tests(checkout: Path) -> None:
+    for release in RELEASES.values():
+        if release.label != DEFAULT_RELEASE:
+            pins = (checkout / "requirements" / f"{release.label}.txt").read_text(encoding="utf-8")
+            assert f"\npyspark=={release.pyspark} " in pins
