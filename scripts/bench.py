@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bench_emr
 import bench_growth
 import bench_templates
 from bench_storage import cases as storage
@@ -310,9 +311,18 @@ BENCHES = {
     ),
     "commit": Bench(commit, None, (), lambda _: 200_000),
     "access_log": Bench(access_log, access_by_hand, (SHARED / "bench" / "access_log_by_hand.py",), access_rows),
+    # What is waited for before EMR begins; in all at most 30 s and 10 s.
+    "emr_package": Bench(bench_emr.package, None, (), lambda _: 0),
+    "emr_preflight": Bench(bench_emr.preflight, None, (), lambda _: 0, before=bench_emr.packaged),
     "help": Bench(lambda _: [PENSTOCK, "--help"], None, (), lambda _: 0),
     "jobs": Bench(lambda _: [PENSTOCK, "jobs"], None, (), lambda _: 0),
     "skipped": Bench(one_day, None, (RETAIL,), table_rows, before=lambda folder: _timed(one_day(folder)) and None),
+}
+
+# What measures itself.
+WHOLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "log_templates": lambda scratch: bench_templates.measure(scratch, LINES // 5),
+    "emr_submit": bench_emr.measure,
 }
 
 
@@ -368,13 +378,13 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"any of {', '.join([*BENCHES, 'log_templates'])}, or of what grows: {', '.join(bench_growth.GROWTHS)}; "
+        help=f"any of {', '.join([*BENCHES, *WHOLES])}, or of what grows: {', '.join(bench_growth.GROWTHS)}; "
         "all without it",
     )
     parser.add_argument("--runs", type=int, default=3, help="runs of each that count (at least 3)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     given = parser.parse_args()
-    names = [*BENCHES, "log_templates", *bench_growth.GROWTHS]
+    names = [*BENCHES, *WHOLES, *bench_growth.GROWTHS]
     if unknown := sorted(set(given.names) - set(names)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     results = []
@@ -384,8 +394,8 @@ def main() -> None:
             sys.stderr.write(f"{name}: skipped, {missing[0]} is not there\n")
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as scratch:
-            if name == "log_templates":
-                result = bench_templates.measure(Path(scratch), LINES // 5)
+            if name in WHOLES:
+                result = WHOLES[name](Path(scratch))
             elif name in BENCHES:
                 result = measure(name, max(given.runs, 3), Path(scratch))
             else:
