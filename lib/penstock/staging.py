@@ -159,7 +159,7 @@ def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[I
     files = read.files_of(snapshot, todo, span)
     cut = tuple(table_shares.cut(snapshot.table, files)) if snapshot.table else ()
     told = tuple(file.rows for file in files)
-    return InputFrame(shares.frame(spark, cut, max(len(cut), 1)), shares=cut, told=told)
+    return InputFrame(shares.frame(spark, cut, table_shares.SHARE_BYTES), shares=cut, told=told)
 
 
 def transform(

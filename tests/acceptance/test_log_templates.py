@@ -82,7 +82,7 @@ def mined(spark: SparkSession, lines: Sequence[Share], params: LogTemplatesParam
     """By system: the template's id of each line, in the order of the file."""
     known = spark.createDataFrame([], TEMPLATES)
     slices = spark.createDataFrame([(DAY,)], "slice date")
-    told = job.transform(lines=frame(spark, lines, len(lines)), known=known, slices=slices, params=params)
+    told = job.transform(lines=frame(spark, lines, 1), known=known, slices=slices, params=params)
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for share in lines:
         for piece in told["events"].function(TableReader(share)):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from penstock.storage.formats.table import LiveFile
+from penstock.storage.shares import Share, _dealt
 from penstock.storage.table_shares import TableReader, cut
 
 SCHEMA = pa.schema([("n", pa.int64()), ("word", pa.dictionary(pa.int32(), pa.string())), ("new", pa.float64())])
@@ -57,3 +58,12 @@ def test_a_dictionary_of_a_column_that_the_file_lacks(table: tuple[Any, list[Liv
     schema = pa.schema([*SCHEMA, ("level", pa.dictionary(pa.int32(), pa.string()))])
     found = list(TableReader(cut(*table)[0]).batches(schema))
     assert sum(batch.column("level").null_count for batch in found) == 1000
+
+
+def test_tasks_are_of_like_size() -> None:
+    shares = [Share(n, n, "", 0, -1, size, 0.0, None, "utf-8") for n, size in enumerate([5, 90, 40, 30, 20, 7, 60])]
+    loads: dict[int, int] = {}
+    for share, task in _dealt(shares, 3):
+        loads[task] = loads.get(task, 0) + share.size
+    assert sorted(loads.values()) == [80, 82, 90]
+    assert {task for _, task in _dealt(shares[:2], 2)} == {0, 1}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import IO, TYPE_CHECKING, Any
 
 from penstock.errors import MalformedInputError
 from penstock.interval import Interval
+from penstock.lazy import F
 from penstock.storage import compressed
 from penstock.storage.stage import slice_text
 
@@ -82,13 +84,31 @@ def cut(
     return shares
 
 
-def frame(spark: SparkSession, shares: Sequence[Share], tasks: int = 0) -> DataFrame:
-    """One row of SHARE_SCHEMA for each share, spread so that tasks are of like size, or over so many tasks."""
+def frame(spark: SparkSession, shares: Sequence[Share], share_bytes: int = 0) -> DataFrame:
+    """One row of SHARE_SCHEMA for each share, dealt to tasks of like size, about one for each `share_bytes`."""
     fields = [field.split()[0] for field in SHARE_SCHEMA.split(", ")]
-    rows = [tuple(getattr(share, field) for field in fields) for share in shares]
-    table = spark.createDataFrame(rows, SHARE_SCHEMA)
     total = sum(share.size for share in shares if share.start == 0)
-    return table.repartition(tasks or max(1, min(len(rows), max(2, total // SHARE_BYTES + 1))))
+    tasks = max(1, min(len(shares), max(2, total // (share_bytes or SHARE_BYTES) + 1)))
+    rows = [(*(getattr(share, field) for field in fields), task) for share, task in _dealt(shares, tasks)]
+    table = spark.createDataFrame(rows, f"{SHARE_SCHEMA}, task int")
+    # A task is a partition of one number. Spark's own spreading may give two rows to one task, and none to another.
+    numbers = spark.range(0, tasks, 1, tasks)
+    return numbers.join(F.broadcast(table), F.col("id") == F.col("task")).select(*fields)
+
+
+def _dealt(shares: Sequence[Share], tasks: int) -> list[tuple[Share, int]]:
+    """Each share with its task: the largest first, each to the task that has least."""
+    loads = [(0, task) for task in range(tasks)]
+    dealt = []
+    for share in sorted(shares, key=lambda share: (-_bytes(share), share.number)):
+        load, task = heappop(loads)
+        dealt.append((share, task))
+        heappush(loads, (load + _bytes(share), task))
+    return dealt
+
+
+def _bytes(share: Share) -> int:
+    return (share.size if share.end < 0 else share.end) - share.start
 
 
 def of_rows(rows: Sequence[Mapping[str, Any]]) -> list[Share]:
