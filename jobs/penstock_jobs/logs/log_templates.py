@@ -79,10 +79,10 @@ def transform(
         .agg(F.sum("lines").alias("lines"))
         .collect()
     )
-    before = known.select("event_dataset", "template").distinct().collect()
+    before = {(row["event_dataset"], row["template"]) for row in known.select("event_dataset", "template").collect()}
     found, ids = templates(
         [(row["event_dataset"], row["message"], row["lines"]) for row in counts],
-        [(row["event_dataset"], row["template"]) for row in before],
+        before,
         systems,
     )
     day = slices.collect()[0]["slice"]
