@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params, Picture, Results, Window
-from penstock.pictures import bars
+from penstock.pictures import cells
 from penstock_jobs.web import attribution as models
 from penstock_jobs.web.session_rules import MICROS
 
@@ -239,12 +239,19 @@ def _settled(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def pictures(results: Results) -> list[Picture]:
-    """Revenue by touch, one bar for each model."""
-    found = results.frame("credits").orderBy("touch", "model").collect()
+    """Revenue by touch and model."""
+    found = sorted(results.frame("credits").collect(), key=lambda row: (MODELS.index(row["model"]), row["touch"]))
     rows = [{"touch": row["touch"], "model": row["model"], "credit": float(row["credit"])} for row in found]
-    models_of = {"field": "model", "type": "nominal"}
-    chart = bars(rows, "touch", "credit", color=models_of, yOffset=models_of)
-    return [Picture("Revenue credited by model", chart, table=rows)] if rows else []
+    above = {
+        "field": "model",
+        "type": "ordinal",
+        "title": None,
+        "sort": None,
+        "axis": {"labelAngle": 0, "orient": "top"},
+    }
+    chart = cells(rows, "model", "touch", "credit", written=",.2f", x=above)
+    caption = "The credits of each model sum to the revenue."
+    return [Picture("Revenue credited by model", chart, caption, rows)] if rows else []
 
 
 job = Job(

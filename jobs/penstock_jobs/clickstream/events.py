@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from penstock import F, Input, Job, Output, Params, Window, drop_when, mark_duplicates
+from penstock import F, Input, Job, Output, Params, Picture, Results, Window, drop_when, mark_duplicates
+from penstock.pictures import bars
 from penstock_jobs.web.mapping import Mapping, load, mapped
 from penstock_jobs.web.telling import told
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 _SLICE, _ROW = "_slice", "_row"
 _CREDIBLE = "2000-01-01"
+_SHOWN = 15
 
 
 class ClickstreamEventsParams(Params):
@@ -93,7 +96,7 @@ def judged(events: DataFrame, params: ClickstreamEventsParams) -> DataFrame:
         {
             "arrival_date": F.col(_SLICE),
             "visitor_id": F.coalesce("domain_userid", "network_userid", "user_id"),
-            "is_page_view": F.col("event_name").isin(*params.page_view_events),
+            "is_page_view": F.coalesce(F.col("event_name").isin(*params.page_view_events), F.lit(False)),
             **{name: F.col(f"_told.{name}") for name in names},
             "is_internal": _internal(params),
             "is_bot": _bot(params),
@@ -118,6 +121,21 @@ def _bot(params: ClickstreamEventsParams) -> Column:
     return by_source | F.col("_told.is_program") | (visitor.isNotNull() & (pace > params.bot_clicks_per_minute))
 
 
+def pictures(results: Results) -> list[Picture]:
+    """What happened most, and who did it."""
+    who = F.when(F.col("is_bot"), "bots").when(F.col("is_internal"), "internal").otherwise("people").alias("who")
+    found = results.frame("events").groupBy("event_name", who).agg(F.count(F.lit(1)).alias("events")).collect()
+    rows = [row.asDict() for row in found]
+    totals: Counter[str] = Counter()
+    for row in rows:
+        totals[row["event_name"]] += row["events"]
+    place = {name: at for at, (name, _) in enumerate(totals.most_common(_SHOWN))}
+    shown = sorted((row for row in rows if row["event_name"] in place), key=lambda row: place[row["event_name"]])
+    colour = {"field": "who", "type": "nominal", "scale": {"domain": ["people", "bots", "internal"]}, "title": None}
+    chart = bars(shown, "event_name", "events", color=colour)
+    return [Picture("Events by name", chart, "Bots and internal traffic are in no session.", shown)] if shown else []
+
+
 job = Job(
     name="events",
     description="Raw events of any source in one schema: late ones and duplicates set aside, bots and referers told.",
@@ -128,4 +146,5 @@ job = Job(
     },
     outputs={"events": Output("clickstream.events", rows_of="events")},
     params=ClickstreamEventsParams,
+    pictures=pictures,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock import F, Input, Job, Output, Window
+from penstock import F, Input, Job, Output, Picture, Results, Window
+from penstock.pictures import bars
 from penstock_jobs.web.session_rules import (
     MICROS,
     SessionRules,
@@ -25,6 +26,7 @@ _OF_VIEW = (
     *("user_ipaddress", "useragent", "os_timezone", "screen_resolution", "iab", "ua", "yauaa", "channel"),
     *("tagged_channel", "traffic_source", "traffic_medium", "referer_class", "referer_site"),
 )
+_SHOWN, _LONGEST = 15, 60
 
 
 class ClickstreamPageViewsParams(SessionRules):
@@ -100,6 +102,25 @@ def share(scrolled: Column, window: Column, document: Column) -> Column:
     return F.rint(100 * F.least(seen, F.lit(1.0)))
 
 
+def pictures(results: Results) -> list[Picture]:
+    """The pages that were viewed most, and for how long."""
+    page = F.concat(F.coalesce("page.urlhost", F.lit("")), F.coalesce("page.urlpath", F.lit("/")))
+    found = (
+        results.frame("page_views")
+        .groupBy(F.substring(page, 1, _LONGEST).alias("page"))
+        .agg(
+            F.count(F.lit(1)).alias("views"),
+            F.round(F.avg("engaged_time_s"), 1).alias("engaged_s"),
+            F.round(F.avg("scroll_y_percent")).alias("scrolled_percent"),
+        )
+        .orderBy(F.desc("views"), "page")
+        .limit(_SHOWN)
+    )
+    rows = [row.asDict() for row in found.collect()]
+    caption = "Engaged seconds and the share that was scrolled to are means of a view."
+    return [Picture("Pages viewed most", bars(rows, "page", "views"), caption, rows)] if rows else []
+
+
 job = Job(
     name="page_views",
     description="Page views: engaged and absolute time, how far they were scrolled, their place in the session.",
@@ -107,4 +128,5 @@ job = Job(
     inputs={"events": Input("clickstream.events", before=read_before, after=read_after)},
     outputs={"page_views": Output("clickstream.page_views", before=written_before, after=written_after)},
     params=ClickstreamPageViewsParams,
+    pictures=pictures,
 )

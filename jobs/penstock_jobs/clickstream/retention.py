@@ -85,13 +85,14 @@ def triangle(classic: DataFrame, gone: DataFrame, seen: DataFrame, params: Click
 
 def pictures(results: Results) -> list[Picture]:
     """The triangle of each period: cohorts below one another, lighter where fewer came again."""
+    latest = Window.partitionBy("period").orderBy(F.desc("cohort"))
+    told = ("period", "cohort", "after", "cohort_users", "users", "rate")
+    frame = results.frame("retention").select(*told).withColumn("at", F.dense_rank().over(latest))
+    found = frame.where(F.col("at") <= _COHORTS).orderBy("cohort", "after").collect()
     shown = []
     for period in ("month", "week", "day"):
-        frame = results.frame("retention").where(F.col("period") == period)
-        chosen = frame.select("cohort").distinct().orderBy(F.desc("cohort")).limit(_COHORTS)
-        found = frame.join(F.broadcast(chosen), "cohort").orderBy("cohort", "after").collect()
-        rows = [{name: row[name] for name in ("cohort", "after", "cohort_users", "users", "rate")} for row in found]
-        rows = [{**row, "cohort": str(row["cohort"])} for row in rows]
+        own = [row.asDict() for row in found if row["period"] == period]
+        rows = [{name: row[name] for name in told[1:]} | {"cohort": str(row["cohort"])} for row in own]
         if len(rows) > 1:
             title = {
                 "title": f"{period}s after the first",

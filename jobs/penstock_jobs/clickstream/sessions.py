@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -174,12 +175,20 @@ def device_category(told: Column, agent: Column) -> Column:
 def pictures(results: Results) -> list[Picture]:
     """When sessions begin, and where they come from."""
     sessions = results.frame("sessions")
-    by_hour = sessions.groupBy(F.hour("start_ts").alias("hour")).agg(F.count(F.lit(1)).alias("sessions"))
-    hours = [row.asDict() for row in by_hour.orderBy("hour").collect()]
+    found = sessions.groupBy(F.hour("start_ts").alias("hour"), "channel").agg(
+        F.count(F.lit(1)).alias("sessions"), F.sum("revenue").alias("revenue")
+    )
+    of_hour: Counter[int] = Counter()
+    of_channel: dict[str, dict[str, Any]] = {}
+    for row in found.orderBy("hour", "channel").collect():
+        of_hour[row["hour"]] += row["sessions"]
+        own = of_channel.setdefault(row["channel"], {"channel": row["channel"], "sessions": 0, "revenue": 0.0})
+        own["sessions"] += row["sessions"]
+        own["revenue"] = round(own["revenue"] + row["revenue"], 6)
+    hours = [{"hour": hour, "sessions": of_hour[hour]} for hour in range(24)]
+    channels = sorted(of_channel.values(), key=lambda row: -row["sessions"])
     # Without it the axis would end at 24, which is no hour.
     day = {"field": "hour", "type": "quantitative", "scale": {"domain": [0, 23]}, "axis": {"tickCount": 24}}
-    by_channel = sessions.groupBy("channel").agg(F.count(F.lit(1)).alias("sessions"), F.sum("revenue").alias("revenue"))
-    channels = [row.asDict() for row in by_channel.orderBy(F.desc("sessions"), "channel").collect()]
     return [
         Picture("Sessions by hour of their beginning", line(hours, "hour", "sessions", x=day), table=hours),
         Picture("Sessions by channel", bars(channels, "channel", "sessions"), table=channels),

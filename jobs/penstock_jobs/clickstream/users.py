@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from penstock import F, Input, Job, Output
+from penstock import F, Input, Job, Output, Picture, Results
+from penstock.pictures import bars
 from penstock_jobs.web.session_rules import MICROS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+_OFTEN = 10
 _TOUCH = ("channel", "traffic_source", "traffic_medium")
 
 
@@ -76,6 +79,26 @@ def identities(sessions: DataFrame) -> DataFrame:
     )
 
 
+def pictures(results: Results) -> list[Picture]:
+    """Where visitors came from at first, and how often they came."""
+    often = F.least("sessions", F.lit(_OFTEN))
+    users = F.count(F.lit(1)).alias("visitors")
+    found = results.frame("users").groupBy(F.col("first_channel").alias("channel"), often.alias("n")).agg(users)
+    channels: Counter[str] = Counter()
+    sessions: Counter[int] = Counter()
+    for row in found.collect():
+        channels[row["channel"]] += row["visitors"]
+        sessions[row["n"]] += row["visitors"]
+    first = [{"channel": name, "visitors": n} for name, n in channels.most_common()]
+    counts = [
+        {"sessions": f"{n} or more" if n == _OFTEN else str(n), "visitors": sessions[n]} for n in sorted(sessions)
+    ]
+    return [
+        Picture("Visitors by the channel of their first session", bars(first, "channel", "visitors"), table=first),
+        Picture("Visitors by their number of sessions", bars(counts, "sessions", "visitors"), table=counts),
+    ]
+
+
 job = Job(
     name="users",
     description="Visitors with their accounts, first and last touch and lifetime counts, and the history of accounts.",
@@ -86,4 +109,5 @@ job = Job(
         "identities": Output("clickstream.identities", mode="replace_all"),
     },
     unit="all",
+    pictures=pictures,
 )
