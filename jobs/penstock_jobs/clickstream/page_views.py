@@ -104,7 +104,8 @@ def share(scrolled: Column, window: Column, document: Column) -> Column:
 
 def pictures(results: Results) -> list[Picture]:
     """The pages that were viewed most, and for how long."""
-    page = F.concat(F.coalesce("page.urlhost", F.lit("")), F.coalesce("page.urlpath", F.lit("/")))
+    # Without the query, which may name a person.
+    page = F.regexp_replace(F.coalesce("page.url", F.lit("(none)")), r"^[a-zA-Z]+://|[?#].*$", "")
     found = (
         results.frame("page_views")
         .groupBy(F.substring(page, 1, _LONGEST).alias("page"))
