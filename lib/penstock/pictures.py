@@ -110,7 +110,8 @@ def cells(
         "x": {"field": x, "type": "ordinal", "axis": {"labelAngle": 0}},
         "y": {"field": y, "type": "ordinal", "title": None},
     }
-    shade = {**_number(value), "scale": scale, **({"legend": None} if written else {})}
+    legend = None if written else {"orient": "bottom", "gradientLength": 240, "gradientThickness": 10}
+    shade = {**_number(value), "scale": scale, "legend": legend}
     if not written:
         return _chart("rect", rows, {**place, "color": shade, **more})
     on_dark = {"test": f"datum['{value}'] >= {0.6 * most}", "value": PAPER}

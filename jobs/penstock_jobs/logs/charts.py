@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock import F, Picture, Results, Window
-from penstock.pictures import PALETTE, bars, cells
+from penstock.pictures import INK, PALETTE, bars, cells
 
 _CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _COLOURS = ("#1c7468", "#5b6c93", "#a85504", "#b3261e")
@@ -92,7 +92,8 @@ def of_templates(results: Results) -> list[Picture]:
     new = [row for row in rows if row["since"] == "new"]
 
     def picture(title: str, own: Sequence[Row], caption: str = "") -> Picture:
-        return Picture(title, bars(own[:_LISTED], "template", "lines", color=colour), caption, own)
+        along = {"field": "lines", "type": "quantitative", "axis": {"tickMinStep": 1}}
+        return Picture(title, bars(own[:_LISTED], "template", "lines", color=colour, x=along), caption, own)
 
     pictures = [picture("Lines by template", rows, "New is what no day before had.")] if rows else []
     return pictures + ([picture("New templates", new)] if 0 < len(new) < len(rows) else [])
@@ -112,19 +113,32 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def of_alerts(results: Results) -> list[Picture]:
-    """The alerts with the highest scores, each with its first line."""
-    found = results.frame("alerts").orderBy(F.desc("score")).limit(_LISTED * 2).collect()
+    """The alerts with the highest scores: what was found, and what was to be expected."""
+    best = Window.partitionBy("kind").orderBy(F.desc("score"), "log_date", "template_id", "session_id")
+    ranked = results.frame("alerts").withColumn("at", F.row_number().over(best)).where(F.col("at") <= _LISTED)
+    found = ranked.orderBy("kind", "at").limit(_LISTED * 2).collect()
+    names = _distinct([f"{row['kind']}: {row['template'] or row['session_id'] or ''}" for row in found])
     rows = [
         {
-            "alert": f"{number}. {row['kind']}: {(row['template'] or row['session_id'] or '')[:50]}",
-            "score": round(row["score"], 2),
-            "when": f"{row['start']:%Y-%m-%d %H:%M}" if row["start"] else "",
+            "alert": name,
             "count": row["count"],
             "expected": round(row["expected"], 1),
+            "score": round(row["score"], 2),
+            "when": f"{row['start']:%Y-%m-%d %H:%M}" if row["start"] else str(row["log_date"]),
+            "kind": row["kind"],
         }
-        for number, row in enumerate(found, start=1)
+        for name, row in zip(names, found, strict=True)
     ]
     if not rows:
         return []
-    caption = "Scores of one kind compare with each other. The first lines of each are in logs.alerts (evidence)."
-    return [Picture("Alerts", bars(rows, "alert", "score"), caption, rows)]
+    caption = "Bars are lines (of sessions: how many are so), ticks what is usual. Evidence is in logs.alerts."
+    counts = bars(rows, "alert", "count")
+    along = {**counts["encoding"]["x"], "axis": {"tickMinStep": 1, "title": "count"}}
+    kinds = {"field": "kind", "type": "nominal", "title": None}
+    usual = {"field": "expected", "type": "quantitative"}
+    layers = [
+        {"mark": counts.pop("mark"), "encoding": {"x": along, "color": kinds}},
+        {"mark": {"type": "tick", "color": INK, "thickness": 2}, "encoding": {"x": usual}},
+    ]
+    chart = {**counts, "encoding": {"y": counts["encoding"]["y"]}, "layer": layers}
+    return [Picture("Alerts", chart, caption, rows)]
