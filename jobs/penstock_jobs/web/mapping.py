@@ -91,7 +91,9 @@ def mapped(mapping: Mapping) -> dict[str, Column]:
     for struct in ("page", "referrer"):
         if f"{struct}.url" in given:
             for part, value in urls.parts(given[f"{struct}.url"]).items():
-                given.setdefault(f"{struct}.{part}", value)
+                own = given.get(f"{struct}.{part}")
+                # A source that has a column for it may leave it empty.
+                given[f"{struct}.{part}"] = value if own is None else F.coalesce(F.when(F.trim(own) != "", own), value)
     query = given.get("page.urlquery", F.lit(None).cast("string"))
     given.setdefault("marketing.source_platform", urls.argument(query, "utm_source_platform"))
     if "marketing.medium" not in mapping.expressions():
