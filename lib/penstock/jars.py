@@ -95,9 +95,7 @@ def fetch_more(label: str, what: str) -> list[Path]:
         raise ConfigurationError(
             f"Release {label} has no jars for {what} outside of EMR.", hint=f"Run it on EMR, or as {DEFAULT_RELEASE}."
         )
-    # Other coordinates or exclusions are another folder: a later version of the library takes none of an older one's.
-    asked = hashlib.sha256("\n".join((*release.more_jars[what], *EXCLUDES)).encode()).hexdigest()[:12]
-    folder = _folder(release) / f"{what}-{asked}"
+    folder = _folder_of_more(release, what)
     with locked(folder.parent / f"{what}.lock"):
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +107,8 @@ def fetch_more(label: str, what: str) -> list[Path]:
 
 def has_more(label: str, what: str) -> bool:
     """Whether `fetch_more` would find its jars in the cache."""
-    return (_folder(get_release(label)) / what / "complete").is_file()
+    release = get_release(label)
+    return what in release.more_jars and _folder_of_more(release, what).is_dir()
 
 
 def spark_home() -> Path:
@@ -126,6 +125,12 @@ def spark_home() -> Path:
 
 def _folder(release: Release) -> Path:
     return cache_folder() / "jars" / release.label
+
+
+def _folder_of_more(release: Release, what: str) -> Path:
+    """Other coordinates or exclusions are another folder: a later version of the library takes none of an older one's."""
+    asked = hashlib.sha256("\n".join((*release.more_jars[what], *EXCLUDES)).encode()).hexdigest()[:12]
+    return _folder(release) / f"{what}-{asked}"
 
 
 def _paths(release: Release) -> list[Path]:
