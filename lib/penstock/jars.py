@@ -128,7 +128,7 @@ def _folder(release: Release) -> Path:
 
 
 def _folder_of_more(release: Release, what: str) -> Path:
-    """Other coordinates or exclusions are another folder: a later version of the library takes none of an older one's."""
+    """Other coordinates or exclusions are another folder: a later version takes none of an older one's jars."""
     asked = hashlib.sha256("\n".join((*release.more_jars[what], *EXCLUDES)).encode()).hexdigest()[:12]
     return _folder(release) / f"{what}-{asked}"
 
