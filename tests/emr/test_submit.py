@@ -58,9 +58,10 @@ class Desk:
     artefact: Packaged
     aws: Aws
 
-    def submit(self, key: str, *arguments: str, force: bool = False) -> Submitted:
+    def submit(self, key: str, *arguments: str, force: bool = False, request: str = "") -> Submitted:
         work = Work(f"job {key}", key, arguments or QUICK, f"penstock submit {key}", ("job",))
-        return submit(work, self.config, self.artefact.manifest, self.artefact.folder, force=force)
+        artefact = self.artefact
+        return submit(work, self.config, artefact.manifest, artefact.folder, force=force, request=request)
 
     def follow(self, done: Submitted, lines: list[str] | None = None) -> watch.Sight:
         take = None if lines is None else lambda _, line: lines.append(line)
@@ -146,6 +147,21 @@ class TestEveryFlavour:
         done = at.submit(f"{env}-killed", *SLEEP)
         assert (done.adopted, done.submission.id) == (True, calls[1].id)
         watch.cancelled(at.aws, done.submission)
+
+    def test_who_asks_again_in_the_same_name_is_given_the_same_run(self, desk: Callable[..., Desk], env: str) -> None:
+        at, key = desk(env), f"{env}-wish"
+        first = at.submit(key, force=True, request="night/1")
+        at.follow(first)
+        again = at.submit(key, force=True, request="night/1")
+        assert (again.adopted, again.submission.id) == (True, first.submission.id)
+        other = at.submit(key, *SLEEP, force=True, request="night/2")
+        assert (other.adopted, other.submission.generation) == (False, 1)
+        # One that came to nothing is not adopted.
+        watch.cancelled(at.aws, other.submission)
+        assert at.follow(other).seen.phase == "cancelled"
+        anew = at.submit(key, *SLEEP, request="night/2")
+        assert (anew.adopted, anew.submission.generation) == (False, 2)
+        watch.cancelled(at.aws, anew.submission)
 
     def test_why_a_run_failed(self, desk: Callable[..., Desk], env: str) -> None:
         at = desk(env)

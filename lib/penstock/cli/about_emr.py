@@ -82,6 +82,25 @@ def _price(price: Document) -> str:
     return f"{hour}; {least}" + (f", ${whole:.2f} at most: its time limit at the largest size" if whole else "")
 
 
+def print_operators(document: Document) -> None:
+    """A submission by the operators of Airflow's amazon provider, as Python."""
+    from pprint import pformat
+
+    screen = console()
+    for entry in document["operators"]:
+        module, _, name = entry["operator"].rpartition(".")
+        arguments = "".join(
+            f"    {key}={pformat(value, width=110, sort_dicts=False).replace(chr(10), chr(10) + '    ')},\n"
+            for key, value in entry["arguments"].items()
+        )
+        sys.stdout.write(f"from {module} import {name}\n\n{name}(\n{arguments})\n\n")
+        if entry["left_out"]:
+            screen.print(f"[yellow]{name} has no argument for:[/yellow] {', '.join(entry['left_out'])}")
+    sys.stdout.flush()
+    uploads = ", ".join(upload["url"] for upload in document["uploads"])
+    console(stderr=True).print(f"[dim]It needs what `penstock submit` uploads:[/dim] {escape(uploads)}")
+
+
 def print_submitted(document: Document) -> None:
     """That a run is on its way."""
     word = "adopted" if document["adopted"] else "submitted"

@@ -39,19 +39,28 @@ def plan(
     warehouse: o.Warehouse = None,
     sets: o.Sets = None,
     force: o.Force = False,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="F", help="airflow: as operators of Airflow's amazon provider.")
+    ] = None,
     as_json: o.Json = False,
 ) -> None:
     """Say what a run would read and replace, or what its submission to EMR would send; nothing is written."""
     from penstock import plan as plans
     from penstock.cli import about_runs, output
+    from penstock.errors import UsageError
     from penstock.runner import open_record
     from penstock.spec import asked_intervals, resolve
 
     config = o.load_config(env, conf, data, warehouse, inputs)
+    if form is not None and (form != "airflow" or config.settings.emr is None):
+        raise UsageError(
+            f"--format {form}: there is no such format of a plan for the environment {env}.",
+            hint="--format airflow, with an environment of EMR: emr-serverless, emr-ec2, emr-eks or one of yours.",
+        )
     if config.settings.emr is not None:
         from penstock.cli import emr
 
-        emr.plan(job, config, conf, interval, first, last, data, inputs, warehouse, sets, as_json)
+        emr.plan(job, config, conf, interval, first, last, data, inputs, warehouse, sets, as_json, form)
         return
     found = o.load_job(config, job, sets or [])
     asked = asked_intervals(found, config.settings.timezone, interval=interval, first=first, last=last)

@@ -102,14 +102,19 @@ def plan(
     warehouse: str | None,
     sets: Sequence[str] | None,
     as_json: bool,
+    form: str | None = None,
 ) -> None:
     """What `penstock plan` says of an environment of EMR."""
     from penstock.cli import about_emr, output
     from penstock.emr.plan import plan as plan_of
+    from penstock.emr.provider import operators
 
     asked = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets)
     made = _packaged(config, conf, None, None)
-    output.show(plan_of(asked.work, config, made.manifest, asked.inputs, asked.outputs), as_json, about_emr.print_plan)
+    document = plan_of(asked.work, config, made.manifest, asked.inputs, asked.outputs)
+    if form == "airflow":
+        document["operators"] = operators(document["requests"])
+    output.show(document, as_json, about_emr.print_operators if form == "airflow" else about_emr.print_plan)
 
 
 def submit(
@@ -125,29 +130,43 @@ def submit(
     warehouse: o.Warehouse = None,
     sets: o.Sets = None,
     own: Own = None,
+    artefact: Annotated[
+        Path | None, typer.Option("--artefact", metavar="DIR", help="One that is packaged already.")
+    ] = None,
     force: o.Force = False,
     steps: Annotated[bool, typer.Option("--steps", help="On EC2: each job of the nightly as a step.")] = False,
+    request: Annotated[
+        str,
+        typer.Option("--request", metavar="NAME", help="Adopt what was started for it, also if it has succeeded."),
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for its end.")] = False,
     as_json: o.Json = False,
 ) -> None:
     """Submit a run to EMR and follow it; submitted again, a run that is on its way is adopted, not doubled."""
     from penstock.cli import about_emr, output
+    from penstock.emr import manifest
     from penstock.emr.aws import Aws
+    from penstock.emr.package import Packaged
     from penstock.emr.shape import emr_settings
     from penstock.emr.submit import submit as submit_run
+    from penstock.errors import UsageError
     from penstock.report.console import progress
 
     config = _config(env, conf, data, inputs, warehouse)
     settings = emr_settings(config)
     if steps:
+        if request:
+            raise UsageError("--request: it names one run, and --steps are many.", hint="Leave one of the two out.")
         given = _asked(job, conf, interval, first, last, data, inputs, warehouse, sets, only, force=force)
-        _submit_steps(given, config, own, detach=detach, as_json=as_json)
+        _submit_steps(given, config, own, artefact, detach=detach, as_json=as_json)
         return
     asked = _resolved(job, config, conf, interval, first, last, data, inputs, warehouse, sets, only, force=force)
     with progress(output.console(stderr=True), f"submit {asked.work.name}") as shown:
         shown.update("package")
-        made = _packaged(config, conf, own, None)
-        done = submit_run(asked.work, config, made.manifest, made.folder, force=force, progress=shown.update)
+        made = Packaged(artefact, manifest.read(artefact)) if artefact else _packaged(config, conf, own, None)
+        done = submit_run(
+            asked.work, config, made.manifest, made.folder, force=force, request=request, progress=shown.update
+        )
     document = done.document()
     if detach:
         output.show(document, as_json, about_emr.print_submitted)
@@ -157,11 +176,15 @@ def submit(
     _follow(Aws(settings), done.submission, as_json, extra=document)
 
 
-def _submit_steps(asked: Asked, config: Config, own: Sequence[str] | None, *, detach: bool, as_json: bool) -> None:
+def _submit_steps(
+    asked: Asked, config: Config, own: Sequence[str] | None, artefact: Path | None, *, detach: bool, as_json: bool
+) -> None:
     """The jobs of a nightly as steps of one cluster, followed one after the other."""
     from penstock.cli import about_emr, output
+    from penstock.emr import manifest
     from penstock.emr import watch as watching
     from penstock.emr.aws import Aws
+    from penstock.emr.package import Packaged
     from penstock.emr.shape import emr_settings
     from penstock.emr.steps import submit_steps
     from penstock.emr.work import one_by_one
@@ -170,7 +193,7 @@ def _submit_steps(asked: Asked, config: Config, own: Sequence[str] | None, *, de
     works = [one.work for one in one_by_one(asked, config)]
     with progress(output.console(stderr=True), f"submit {len(works)} steps") as shown:
         shown.update("package")
-        made = _packaged(config, asked.confs, own, None)
+        made = Packaged(artefact, manifest.read(artefact)) if artefact else _packaged(config, asked.confs, own, None)
         done = submit_steps(works, config, made.manifest, made.folder, force=asked.force, progress=shown.update)
     aws, documents = Aws(emr_settings(config)), []
     for one in done:

@@ -76,10 +76,12 @@ class Aws:
 
     Args:
         settings: Its settings of EMR.
+        session: Whose clients they are, as boto3's `Session`; those of boto3's own chain of credentials unless given.
     """
 
-    def __init__(self, settings: EmrSettings) -> None:
+    def __init__(self, settings: EmrSettings, session: Any = None) -> None:
         self.settings = settings
+        self.session = session
         self._clients: dict[str, Any] = {}
 
     @property
@@ -105,7 +107,7 @@ class Aws:
                 retries={"max_attempts": _ATTEMPTS, "mode": "adaptive"}, connect_timeout=10, read_timeout=60
             )
             try:
-                self._clients[service] = boto3.client(
+                self._clients[service] = (self.session or boto3).client(
                     service, region_name=self.settings.region, endpoint_url=self.endpoint, config=config
                 )
             except NoRegionError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ class Submission:
         command: What was typed.
         facts: What its cost is computed from: workers, release, architecture, instance types.
         ended: The last state, once it is final.
+        request: Whose wish it was, where somebody has named it: who asks again for the same gets the same.
     """
 
     key: str
@@ -45,11 +46,22 @@ class Submission:
     command: str = ""
     facts: dict[str, Any] | None = None
     ended: str = ""
+    request: str = ""
 
     @property
     def handle(self) -> Handle | None:
         """Where it is; None where AWS was perhaps never asked."""
         return Handle(self.target, self.place, self.id) if self.id else None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "jobs": list(self.jobs)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Submission:
+        """The submission of a document, whatever else that holds."""
+        fields = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
+        return cls(**{**fields, "jobs": tuple(fields["jobs"])})
 
 
 class Records:
@@ -134,5 +146,4 @@ class Records:
 
 
 def _read(body: bytes) -> Submission:
-    fields = json.loads(body)
-    return Submission(**{**fields, "jobs": tuple(fields["jobs"])})
+    return Submission.of(json.loads(body))

@@ -14,7 +14,7 @@ from penstock.emr.manifest import Manifest
 from penstock.emr.records import Records, Submission
 from penstock.emr.shape import Order, Work, emr_settings, order_of, parts_sent, uploaded
 from penstock.emr.targets import flavour
-from penstock.emr.targets.base import LIVE, Seen
+from penstock.emr.targets.base import Seen
 from penstock.emr.validate import problems
 from penstock.errors import ConfigurationError, PenstockError
 
@@ -25,7 +25,7 @@ class Submitted:
 
     Attributes:
         submission: As it is recorded.
-        adopted: It was submitted before and is still on its way: nothing was started.
+        adopted: It was submitted before: nothing was started.
         uploaded: The URLs of what was uploaded now.
     """
 
@@ -34,10 +34,8 @@ class Submitted:
     uploaded: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        kept = ("key", "name", "generation", "target", "place", "id", "token")
-        found = {name: getattr(self.submission, name) for name in kept}
-        return {**found, "adopted": self.adopted, "uploaded": list(self.uploaded)}
+        """As JSON: the record's fields, and these."""
+        return {**self.submission.document(), "adopted": self.adopted, "uploaded": list(self.uploaded)}
 
 
 def submit(
@@ -47,6 +45,7 @@ def submit(
     folder: Path,
     *,
     force: bool = False,
+    request: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Submitted:
     """Submit a run, or adopt the one that is on its way.
@@ -60,6 +59,8 @@ def submit(
         manifest: Of the artefact in `folder`.
         folder: Where the artefact lies.
         force: Start one more, also beside one that is on its way.
+        request: A name for this wish. The run that was started for it is adopted, also one that has succeeded since,
+            and also where `force` is given: whoever lost the answer and asks again is not given a second run.
         progress: Told what is done.
 
     Raises:
@@ -70,9 +71,12 @@ def submit(
     records = Records(aws)
     with told():
         known, version = records.get(work.key)
-        if known is not None and not force and is_live(aws, known):
-            return Submitted(known, adopted=True)
-        order = order_of(work, config, manifest, next_generation(known, force=force))
+        again = bool(request) and known is not None and known.request == request
+        if known is not None and (again or not force):
+            seen = look(aws, known)
+            if seen is not None and (seen.comes_to_something or (again and seen.phase == "succeeded")):
+                return Submitted(known, adopted=True)
+        order = order_of(work, config, manifest, next_generation(known, force=force and not again))
         client = aws.client(kind.service)
         progress("find the place")
         place = kind.find_place(client, settings)
@@ -80,7 +84,7 @@ def submit(
         progress("upload")
         fresh = upload(aws, manifest, folder)
         progress("submit")
-        intent = intent_of(order)
+        intent = replace(intent_of(order), request=request)
         resumed = known is not None and known.token == intent.token
         version = records.put(intent, version)
         handle = kind.submit(client, order, place)
@@ -90,9 +94,9 @@ def submit(
 
 
 def is_live(aws: Aws, known: Submission) -> bool:
-    """Whether a submission is on its way."""
+    """Whether a submission is on its way, and nobody is ending it."""
     seen = look(aws, known)
-    return seen is not None and seen.phase in LIVE
+    return seen is not None and seen.comes_to_something
 
 
 def next_generation(known: Submission | None, *, force: bool) -> int:

@@ -15,6 +15,7 @@ from penstock.emr.shape import Order
 # The states of a run in words of our own: AWS has three vocabularies for them.
 Phase = Literal["waiting", "running", "succeeded", "failed", "cancelled"]
 LIVE: tuple[Phase, ...] = ("waiting", "running")
+_ENDING = ("CANCELLING", "CANCEL_PENDING")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Seen:
     attempt: int = 1
     usage: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def comes_to_something(self) -> bool:
+        """Whether it is on its way, and nobody has ended it."""
+        return self.phase in LIVE and self.state not in _ENDING
 
 
 class Flavour(ABC):
