@@ -8,13 +8,24 @@ if TYPE_CHECKING:
     from penstock.airflow.backfill import backfill_dag
     from penstock.airflow.late import late_dag
     from penstock.airflow.nights import nightly_dag
+    from penstock.airflow.on_emr import PenstockEmrJobOperator, PenstockEmrNightOperator
     from penstock.airflow.operators import PenstockJobOperator, PenstockNightOperator
     from penstock.airflow.site import Site
 
-__all__ = ["PenstockJobOperator", "PenstockNightOperator", "Site", "backfill_dag", "late_dag", "nightly_dag"]
+__all__ = [
+    "PenstockEmrJobOperator",
+    "PenstockEmrNightOperator",
+    "PenstockJobOperator",
+    "PenstockNightOperator",
+    "Site",
+    "backfill_dag",
+    "late_dag",
+    "nightly_dag",
+]
 
 _HOMES = {
     **dict.fromkeys(("PenstockJobOperator", "PenstockNightOperator"), "operators"),
+    **dict.fromkeys(("PenstockEmrJobOperator", "PenstockEmrNightOperator"), "on_emr"),
     "Site": "site",
     "backfill_dag": "backfill",
     "late_dag": "late",

@@ -7,8 +7,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from penstock.airflow.nights import task_arguments
-from penstock.airflow.operators import PenstockNightOperator
+from penstock.airflow.nights import operators_of, task_arguments
 from penstock.airflow.site import Site
 from penstock.airflow.work import chunks, levels
 from penstock.job import Job
@@ -27,9 +26,9 @@ def backfill_dag(
 
     The jobs that wait for none of the others are one level, those that wait for these the next; a level is begun when
     the one before it is done for the whole range, so a job that reads all days up to its own finds them. Each level
-    is one run of `penstock nightly` with one Spark session, or up to `parallel` of them side by side over parts of the
-    range, where its jobs' declared batches are smaller than it. What is done is skipped: started again after a failure,
-    it goes on where it stopped.
+    is one run of `penstock nightly` with one Spark session (on EMR, one application), or up to `parallel` of them side
+    by side over parts of the range, where its jobs' declared batches are smaller than it. What is done is skipped:
+    started again after a failure, it goes on where it stopped.
 
     Args:
         dag_id: Its name.
@@ -43,7 +42,7 @@ def backfill_dag(
     """
     site = site or Site()
     config, jobs = planned(site.config())
-    tz = config.settings.timezone
+    tz, (_, whole) = config.settings.timezone, operators_of(config)
     more.setdefault("tags", ["penstock", site.env])
     label = {"type": "string", "minLength": 7}
     with DAG(
@@ -60,7 +59,7 @@ def backfill_dag(
         before: Any = None
         for number, level in enumerate(levels(jobs), 1):
             spans = _chunks(level, tz, parallel, f"chunks_{number}")
-            run = PenstockNightOperator.partial(
+            run = whole.partial(
                 task_id=f"level_{number}",
                 site=site,
                 jobs=[job.name for job in level],

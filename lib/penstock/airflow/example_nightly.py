@@ -14,6 +14,8 @@ site = Site(
     conf=(conf,) if conf else (),
     data=os.environ.get("PENSTOCK_DATA"),
     warehouse=os.environ.get("PENSTOCK_WAREHOUSE"),
+    artefact=os.environ.get("PENSTOCK_ARTEFACT"),
+    aws_conn_id=os.environ.get("PENSTOCK_AWS_CONN_ID"),
 )
 
 nightly = nightly_dag(site=site, start_date=datetime(2026, 1, 1, tzinfo=UTC))

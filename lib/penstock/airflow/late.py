@@ -8,8 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSkipException
 
-from penstock.airflow.nights import task_arguments
-from penstock.airflow.operators import PenstockNightOperator
+from penstock.airflow.nights import operators_of, task_arguments
 from penstock.airflow.process import Child
 from penstock.airflow.site import Site
 from penstock.airflow.work import late
@@ -103,7 +102,7 @@ def late_dag(
         **more,
     ) as dag:
         look = PenstockLateSensor(task_id="look", site=site, days=days, once=True)
-        run = PenstockNightOperator(
+        run = operators_of(config)[1](
             task_id="run", site=site, span=look.output, poll_seconds=poll_seconds, **task_arguments(config)
         )
         look >> run

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
 
 from penstock.airflow.closing import PenstockNightReport
-from penstock.airflow.operators import PenstockJobOperator
+from penstock.airflow.operators import PenstockJobOperator, PenstockNightOperator
 from penstock.airflow.site import Site
 from penstock.config import Config
 from penstock.config.airflow import TaskSettings
@@ -57,6 +57,7 @@ def nightly_dag(
     settings, tz = config.settings, config.settings.timezone
     needs = dependencies(jobs)
     called = _called(written, config)
+    one, _ = operators_of(config)
     writers = {output.dataset: job.name for job in jobs for output in job.outputs.values()}
     more.setdefault("catchup", False)
     # Nights go one after another, as cron has them: what a night leaves is what the next one reads.
@@ -71,7 +72,7 @@ def nightly_dag(
         **more,
     ) as dag:
         tasks = {
-            job.name: PenstockJobOperator(
+            job.name: one(
                 task_id=job.name,
                 job=job,
                 name=called[job.name],
@@ -105,6 +106,15 @@ def nightly_dag(
             task.set_upstream([tasks[other] for other in sorted(needs[name])])
             task.set_downstream(report)
     return dag
+
+
+def operators_of(config: Config) -> tuple[type[PenstockJobOperator], type[PenstockNightOperator]]:
+    """The operators of an environment: for a job, and for a nightly over a range."""
+    if config.settings.emr is None:
+        return PenstockJobOperator, PenstockNightOperator
+    from penstock.airflow.on_emr import PenstockEmrJobOperator, PenstockEmrNightOperator
+
+    return PenstockEmrJobOperator, PenstockEmrNightOperator
 
 
 def parameters() -> dict[str, Param]:

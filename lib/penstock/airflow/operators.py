@@ -104,10 +104,9 @@ class _PenstockOperator(BaseOperator):
 
         The moment of the asking outlives the worker: a second try finds what the first one has done since.
         """
-        task = context["ti"]
-        cleared = self.force_cleared and task.max_tries > (self.retries or 0)
-        if not (cleared or (context.get("params") or {}).get("force")):
+        if not self._is_forced(context):
             return []
+        task = context["ti"]
         store, key = context.get("task_state_store"), f"penstock-forced-{task.max_tries}"
         since = store.get(key) if store is not None else None
         if since is None:
@@ -115,6 +114,10 @@ class _PenstockOperator(BaseOperator):
                 store.set(key, datetime.now(UTC).isoformat())
             return ["--force"]
         return [] if self._is_newer(job, span, str(since)) else ["--force"]
+
+    def _is_forced(self, context: Mapping[str, Any]) -> bool:
+        cleared = self.force_cleared and context["ti"].max_tries > (self.retries or 0)
+        return bool(cleared or (context.get("params") or {}).get("force"))
 
     def _is_newer(self, job: str, span: Span, since: str) -> bool:
         """Whether every interval was run since a moment."""
@@ -223,6 +226,10 @@ class PenstockJobOperator(_PenstockOperator):
         Returns:
             The record (see `penstock.airflow.record.of_runs`).
         """
+        return self._go_on(context, [])
+
+    def _go_on(self, context: Any, answers: list[Answer]) -> Record:
+        """Run what of its stretches has no answer yet, and make the record of all answers."""
         tz = self.timezone or self.site.config().settings.timezone
         span = span_of(context, self.unit, tz)
         if span is None:
@@ -231,11 +238,9 @@ class PenstockJobOperator(_PenstockOperator):
         waits = self._waiting(context, intervals, tz)
         work = [interval for interval in intervals if interval not in waits]
         waiting = [interval.label for interval in waits]
-        answers: list[Answer] = []
-        for ends in stretches(work):
+        for ends in stretches(work)[len(answers) :]:
             command = ["run", self.called, *words(*ends), *(f"--set={name}={text}" for name, text in self.sets.items())]
-            answers.append(self._done(context, command, self.declared.name, self.called, ends))
-            self._misunderstood(answers[-1])
+            answers.append(self._answer(context, command, ends, answers))
         record = records.of_runs(self.declared.name, [answer.document for answer in answers], waiting)
         if waiting:
             names = ", ".join(sorted(set(waits.values())))
@@ -248,6 +253,17 @@ class PenstockJobOperator(_PenstockOperator):
         for dataset, asset in self.assets.items():
             context["outlet_events"][asset].extra = _event(record, dataset)
         return record
+
+    def _answer(
+        self,
+        context: Mapping[str, Any],
+        command: Sequence[str],
+        span: Span,
+        answers: Sequence[Answer],  # noqa: ARG002 - for those whose work is done while no worker waits
+    ) -> Answer:
+        answer = self._done(context, command, self.declared.name, self.called, span)
+        self._misunderstood(answer)
+        return answer
 
     def _waiting(self, context: Mapping[str, Any], intervals: Sequence[Interval], tz: str) -> dict[Interval, str]:
         """The intervals that would read what an earlier task has left undone, with that task."""
@@ -291,6 +307,9 @@ class PenstockNightOperator(_PenstockOperator):
         Returns:
             The record (see `penstock.airflow.record.of_night`).
         """
+        return self._go_on(context, [])
+
+    def _go_on(self, context: Any, answers: list[Answer]) -> Record:
         tz = self.site.config().settings.timezone
         if self.span:
             first, last = (Interval.parse(str(label), tz) for label in self.span)
@@ -299,20 +318,31 @@ class PenstockNightOperator(_PenstockOperator):
             if found is None:
                 raise AirflowSkipException(f"No {self.unit} ends within this data interval.")
             first, last = found
-        command = ["nightly", *words(first, last), *(f"--job={name}" for name in self.jobs)]
+        if not answers:
+            command = ["nightly", *words(first, last), *(f"--job={name}" for name in self.jobs)]
+            answers.append(self._answer(context, command, (first, last), answers))
+        (answer,) = answers
+        record = records.of_night(answer.document)
+        self._keep(context, record)
+        bad = next((job for job in record["jobs"] if job["state"] == record["state"] and job["failure"]), None)
+        return self._end(answer, {**record, **({"failure": bad["failure"], "job": bad["job"]} if bad else {})})
+
+    def _answer(
+        self,
+        context: Mapping[str, Any],
+        command: Sequence[str],
+        span: Span,
+        answers: Sequence[Answer],  # noqa: ARG002
+    ) -> Answer:
         forced = (context.get("params") or {}).get("force")
         while True:
             answer = self._call(*command, *(["--force"] if forced else []))
             self._misunderstood(answer)
             busy = [entry["job"] for entry in answer.document["jobs"] if entry["state"] == "fenced"]
             if not busy:
-                break
+                return answer
             self.log.info("Another process is at %s: waiting for it.", ", ".join(busy))
-            self._until_over(busy, (first, last))
-        record = records.of_night(answer.document)
-        self._keep(context, record)
-        bad = next((job for job in record["jobs"] if job["state"] == record["state"] and job["failure"]), None)
-        return self._end(answer, {**record, **({"failure": bad["failure"], "job": bad["job"]} if bad else {})})
+            self._until_over(busy, span)
 
 
 def _event(record: Record, dataset: str) -> dict[str, Any]:

@@ -12,6 +12,14 @@ BAD = ("failed", "refused", "fenced")
 _MOST_LABELS = 400
 _MOST_RUNS = 20
 _LONGEST = 500
+# What is read of a document here.
+_KEPT = frozenset(
+    {
+        *("job", "jobs", "batch", "batch_id", "runs", "run_id", "run_key", "interval", "night_id", "from", "to"),
+        *("state", "reason", "dataset", "rows", "version", "page", "seconds"),
+        *("failure", "error", "class", "message", "place", "next"),
+    }
+)
 
 
 def of_runs(job: str, documents: Sequence[Mapping[str, Any]], waiting: Sequence[str] = ()) -> Record:
@@ -72,6 +80,25 @@ def of_night(document: Mapping[str, Any]) -> Record:
         jobs.append({name: record[name] for name in ("job", "state", "reason", "states", "rows", "failure", "page")})
     kept = {name: document.get(name) for name in ("night_id", "state", "from", "to", "seconds", "page")}
     return {**kept, "jobs": jobs}
+
+
+def slim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What records are made of, of the document of a run or a night: small enough for Airflow's database.
+
+    >>> slim({"state": "succeeded", "steps": [], "outputs": {"made": {"rows": 3, "path": "/x"}}})
+    {'state': 'succeeded', 'outputs': {'made': {'rows': 3}}}
+    """
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        if name == "outputs":
+            found[name] = {key: slim(output) for key, output in (value or {}).items()}
+        elif name in _KEPT and isinstance(value, Mapping):
+            found[name] = slim(value)
+        elif name in _KEPT and isinstance(value, list):
+            found[name] = [slim(one) if isinstance(one, Mapping) else one for one in value]
+        elif name in _KEPT:
+            found[name] = value
+    return found
 
 
 def is_without_input(record: Record) -> bool:

@@ -27,6 +27,8 @@ class Site:
         warehouse: Where tables are written, in place of the environment's.
         inputs: Locations of single datasets.
         variables: Variables that the command is given beside the worker's own.
+        artefact: For EMR: the folder of what `penstock package` made; packaged by each worker unless given.
+        aws_conn_id: For EMR: the Airflow connection to AWS; the credentials of workers and triggerers unless given.
     """
 
     executable: str = ""
@@ -36,6 +38,8 @@ class Site:
     warehouse: str | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    artefact: str | None = None
+    aws_conn_id: str | None = None
 
     def config(self) -> config.Config:
         """Its configuration, as Airflow's process reads it."""
