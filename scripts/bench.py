@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bench_airflow
 import bench_emr
 import bench_growth
 import bench_templates
@@ -323,6 +324,7 @@ BENCHES = {
 WHOLES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "log_templates": lambda scratch: bench_templates.measure(scratch, LINES // 5),
     "emr_submit": bench_emr.measure,
+    "airflow": bench_airflow.measure,
 }
 
 
