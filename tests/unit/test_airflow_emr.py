@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import doctest
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from penstock.airflow import record, watching
-from penstock.airflow.watching import Outcome, answer_of, document_in
+from penstock.airflow.watching import Outcome, Watch, answer_of, document_in
+from penstock.config.emr import EmrSettings
+from penstock.emr.aws import Aws
+from penstock.emr.records import Submission
+from penstock.emr.targets.base import Handle, Seen
+from penstock.errors import EngineError
 
 DAYS = ["2010-12-01", "2010-12-02"]
 CARD = {"class": "memory", "message": "It ran out of memory.", "place": None, "evidence": [], "next": "Give it more."}
@@ -101,3 +107,61 @@ def test_what_is_kept_is_small() -> None:
     assert len(json.dumps(slim)) < 4000
     night = {"state": "succeeded", "jobs": [{"job": "made", "state": "succeeded", "batch": batch}], "night_id": "n"}
     assert record.of_night(record.slim(night)) == record.of_night(night)
+
+
+class TestWatch:
+    """How the end of a run is waited for, with what EMR says and what the log holds put in its place."""
+
+    @pytest.fixture
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watch]:
+        handle = Handle("serverless", "00app", "00run")
+
+        def make(said: list[Any], printed: list[dict[str, Any]]) -> Watch:
+            def look(*_: Any) -> Seen | None:
+                one = said.pop(0) if len(said) > 1 else said[0]
+                if isinstance(one, Exception):
+                    raise one
+                return None if one is None else Seen(handle, phase=one, state=one.upper())
+
+            monkeypatch.setattr(watching, "look", look)
+            monkeypatch.setattr(Watch, "_printed", lambda _: printed.pop(0) if printed else {})
+            monkeypatch.setattr(Watch, "_why", lambda *_: CARD)
+            monkeypatch.setattr(Watch, "_about", lambda *_: EMR)
+            monkeypatch.setattr(watching.Records, "end", lambda *_: None)
+            settings = EmrSettings(target="serverless", artefacts="s3://b/code", logs="s3://b/logs")
+            submission = Submission("key", "lines", ("lines",), 0, "token", "serverless", "00app", "00run")
+            return Watch(Aws(settings), submission)
+
+        return make
+
+    def test_the_log_comes_after_the_end(self, watch: Callable[..., Watch]) -> None:
+        one = watch(["waiting", "running", "succeeded"], [{}, {}, {"state": "succeeded"}])
+        assert [one.look() for _ in range(4)] == [None] * 4
+        assert (found := one.look())
+        assert (found["phase"], found["document"]) == ("succeeded", {"state": "succeeded"})
+
+    def test_the_log_never_comes(self, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch) -> None:
+        one, now = watch(["failed"], []), [0.0]
+        monkeypatch.setattr(watching.time, "monotonic", lambda: now[0] + 1)
+        assert one.look() is None
+        now[0] = 59
+        assert one.look() is None
+        now[0] = 61
+        assert (found := one.look())
+        assert (found["phase"], found["failure"]) == ("failed", CARD)
+
+    def test_a_run_that_was_ended_has_no_log_to_wait_for(self, watch: Callable[..., Watch]) -> None:
+        assert (found := watch(["cancelled"], []).look())
+        assert found["phase"] == "cancelled"
+
+    def test_aws_knows_it_no_more(self, watch: Callable[..., Watch]) -> None:
+        assert (found := watch([None], []).look())
+        assert "does not know 00run" in found["failure"]["message"]
+
+    def test_a_network_that_is_gone(self, watch: Callable[..., Watch]) -> None:
+        gone = EngineError("no route")
+        one = watch([gone, gone, "running", *[gone] * 60], [])
+        assert [one.look() for _ in range(62)] == [None] * 62
+        with pytest.raises(EngineError):
+            one.look()
+        assert one.lost(gone)["failure"]["message"] == "no route"

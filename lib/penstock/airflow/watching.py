@@ -75,15 +75,12 @@ class Watch:
             return None
         with suppress(PenstockError), told():
             Records(self.aws).end(self.submission, seen.phase)
-        failure = None
-        if seen.phase != "succeeded":
-            failure = explain(self.submission, seen, Logs(self.aws, self.submission)).to_dict()
         return {
             "phase": seen.phase,
             "state": seen.state,
             "detail": seen.detail,
             "document": document,
-            "failure": failure,
+            "failure": None if seen.phase == "succeeded" else self._why(seen),
             "emr": self._about(seen),
         }
 
@@ -125,6 +122,16 @@ class Watch:
             lines = Logs(self.aws, self.submission).new_lines("driver", "stdout")
             return slim(document_in([line for _, line in lines]))
         return {}
+
+    def _why(self, seen: Seen) -> dict[str, Any]:
+        try:
+            with told():
+                return dict(explain(self.submission, seen, Logs(self.aws, self.submission)).to_dict())
+        except PenstockError as error:
+            # Its logs cannot be read.
+            return _card(
+                "engine", f"{self.submission.name} ended as {seen.state}. {seen.detail}".strip(), error.message
+            )
 
     def _about(self, seen: Seen) -> dict[str, Any]:
         about = {**self._without_state("")["emr"], "state": seen.state, "seconds": age(seen)}

@@ -41,6 +41,7 @@ site = Site(
     warehouse={warehouse!r},
     variables={variables!r},
     artefact={artefact!r},
+    aws_conn_id={connection!r},
 )
 nightly = nightly_dag("nightly", site=site, start_date=datetime(2010, 12, 1, tzinfo=UTC), poll_seconds=0.5)
 backfill = backfill_dag("backfill", site=site, poll_seconds=0.5)
@@ -126,14 +127,14 @@ class Airflow:
         self.environ = {**environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(folder)}
         self.file, self.out = folder / "penstock_dags.py", site.root / "answer.json"
         self.log = ""
-        self.env, self.artefact = "local", None
+        self.env, self.artefact, self.connection = "local", None, None
         (site.root / "conf" / "nightly.yaml").write_text(NIGHTLY)
         self.small = (site.root / "conf" / "environment.yaml").read_text()
 
     def write(self, text: str = DAGS, **variables: str) -> None:
         places = {name: str(self.site.root / name) for name in ("conf", "data", "warehouse")}
         executable = str(Path(sys.executable).with_name("penstock"))
-        where = {"executable": executable, "env": self.env, "artefact": self.artefact}
+        where = {"executable": executable, "env": self.env, "artefact": self.artefact, "connection": self.connection}
         self.file.write_text(text.format(**where, variables=variables, **places))
 
     def start(self, *runs: tuple[str, dict[str, Any]], at: str | None = None) -> subprocess.Popen[str]:
@@ -174,7 +175,12 @@ class Airflow:
             f"  architecture: {machine}\n  full: false\n  region: us-east-1\n  endpoint_url: {emr.options.endpoint}\n"
             "  role: arn:aws:iam::123456789012:role/runs\n  ec2: {cluster: night}\n  eks: {virtual_cluster: penstock}\n"
         )
-        self.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        if target == "ec2":
+            # Credentials of Airflow's own, and none in the worker's variables.
+            self.connection = "aws_night"
+            self.environ |= {"AIRFLOW_CONN_AWS_NIGHT": "aws://local:local@/?region_name=us-east-1"}
+        else:
+            self.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         self.env = f"emr-{target}"
         made = package(self.site.root / "artefact", release=DEFAULT_RELEASE, architecture=machine, confs=[conf])
         self.artefact = str(made.folder)
