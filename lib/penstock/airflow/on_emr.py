@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
-from penstock.airflow.ends import Ended
+from penstock.airflow.ends import Ended, is_final
 from penstock.airflow.links import LogsLink, RunPageLink, SparkLink
 from penstock.airflow.operators import PenstockJobOperator, PenstockNightOperator, _PenstockOperator
 from penstock.airflow.process import Answer, Child
@@ -18,6 +18,7 @@ from penstock.airflow.watching import Outcome, Watch, address_of, answer_of
 from penstock.config.emr import EmrSettings
 from penstock.emr.records import Submission
 from penstock.emr.shape import emr_settings
+from penstock.errors import PenstockError
 from penstock.interval import between
 from penstock.order import job_intervals
 from penstock.report.store import Store
@@ -69,7 +70,13 @@ class _OnEmr(_PenstockOperator):
         """What a command comes to on EMR."""
         outcome, self._arrived = self._arrived, None
         if outcome is None:
-            outcome = self._carried_out(context, command, answers)
+            try:
+                outcome = self._carried_out(context, command, answers)
+            except PenstockError as error:
+                # AWS does not answer, or says no: a line, as for all that goes wrong.
+                self.log.error(str(error))  # noqa: TRY400
+                final = is_final({"class": error.failure_class})
+                raise Ended(error.exit_code, str(error), final=final) from None
         tz = self.site.config().settings.timezone
         nightly = command[0] == "nightly"
         labels = [at.label for at in (between(*span) if nightly else job_intervals(self.declared, *span, tz))]
