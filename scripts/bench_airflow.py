@@ -67,7 +67,9 @@ def _file(folder: Path, env: str, settings: str, more: str = "") -> Path:
     conf.mkdir(parents=True)
     (conf / "environment.yaml").write_text(settings or "{}\n", encoding="utf-8")
     file = folder / "dags.py"
-    text = _DAGS.format(conf=str(conf), env=env, warehouse=str(folder / "warehouse")) + more
+    # Airflow looks at the addresses of assets on S3 by the amazon provider, which it loads for that.
+    warehouse = "s3://b/tables" if settings else str(folder / "warehouse")
+    text = _DAGS.format(conf=str(conf), env=env, warehouse=warehouse) + more
     file.write_text(text, encoding="utf-8")
     return file
 
