@@ -88,6 +88,7 @@ class Emr:
             ReleaseLabel=DEFAULT_RELEASE,
             Instances={"MasterInstanceType": "m7g.xlarge", "InstanceCount": 1, "KeepJobFlowAliveWhenNoSteps": True},
             Applications=[{"Name": "Spark"}],
+            Configurations=[{"Classification": "delta-defaults", "Properties": {"delta.enabled": "true"}}],
             JobFlowRole="EMR_EC2_DefaultRole",
             ServiceRole="EMR_DefaultRole",
             LogUri="s3://penstock/logs/",
