@@ -121,7 +121,9 @@ def test_a_night_on_emr(airflow: Any, local_emr: Any, target: str) -> None:
     found = {key.rpartition("_")[2]: value for key, value in night["xcoms"].items() if "retail_lines _link" in key}
     assert Path(found["RunPageLink"].removeprefix("file://")).is_file()
     assert emr["id"] in found["LogsLink"]
-    assert emr["id" if target == "serverless" else "place"] in found["SparkLink"]
+    spark = {"serverless": emr["id"], "ec2": emr["place"], "eks": ""}
+    assert spark[target] in found["SparkLink"]
+    assert bool(found["SparkLink"]) == (target != "eks")
     assert again["xcoms"]["retail_lines return_value"]["emr"][0]["id"] == emr["id"]
     assert Path(night["xcoms"]["night return_value"]["page"]).is_file()
     if target != "serverless":
