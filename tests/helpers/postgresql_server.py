@@ -85,7 +85,7 @@ class Server:
         with Connection(
             "shop", host="127.0.0.1", port=self.port, database="postgres", password=PASSWORD, ssl_context=False
         ) as connection:
-            connection.run("SET TIME ZONE 'UTC'")
+            connection.run("SET TIME ZONE 'UTC'; SET DateStyle = ISO, YMD")
             rows = None
             for statement in statements:
                 rows = connection.run(statement)

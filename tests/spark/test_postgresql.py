@@ -77,7 +77,7 @@ its.lake:
 
 def table(server: Server, name: str = "orders") -> None:
     server.run(
-        f"DROP TABLE IF EXISTS {name}",
+        f"DROP TABLE IF EXISTS {name} CASCADE",
         f"CREATE TABLE {name} (id int PRIMARY KEY, day date NOT NULL, amount numeric(9,2), note text, at timestamptz)",
     )
 
@@ -225,7 +225,7 @@ def held(server: Server) -> list[Any]:
 def test_publishing_is_one_transaction_and_a_rerun_changes_nothing(
     server: Server, moving: Callable[..., Moving], raw: Callable[..., None]
 ) -> None:
-    server.run("DROP TABLE IF EXISTS orders", "DROP TABLE IF EXISTS penstock_commits")
+    server.run("DROP TABLE IF EXISTS orders CASCADE", "DROP TABLE IF EXISTS penstock_commits")
     raw(1, "1,1.50,a,2026-01-01 10:00:00", '2,,"say ""hi"", o\'hara",', "x,1,bad,")
     raw(2, "3,2.50,,2026-01-02 11:00:00")
     its = moving(catalog(server), source="its.raw", target="its.db")
@@ -339,7 +339,7 @@ def test_times_are_the_same_moments_wherever_database_session_and_java_are(
 def test_a_number_that_does_not_fit_is_refused_and_no_row_is_lost(
     server: Server, moving: Callable[..., Moving], tmp_path: Path
 ) -> None:
-    server.run("DROP TABLE IF EXISTS orders")
+    server.run("DROP TABLE IF EXISTS orders CASCADE")
     server.run("CREATE TABLE orders (id int, day date, amount numeric, note text, at timestamptz)")
     fill(
         server,
