@@ -129,7 +129,8 @@ def test_a_read_is_split_into_parts_of_like_size_and_the_server_does_the_choosin
     server.run(
         "DROP TABLE IF EXISTS events",
         "CREATE TABLE events (id bigint, kind text, filler text)",
-        "INSERT INTO events SELECT CASE WHEN n % 10 = 0 THEN n * 1000000 ELSE n END, 'k' || n % 3, repeat('x', 20) "
+        "INSERT INTO events "
+        "SELECT CASE WHEN n % 10 = 0 THEN n::bigint * 1000000 ELSE n END, 'k' || n % 3, repeat('x', 20) "
         "FROM generate_series(1, 120000) AS n",
         "INSERT INTO events VALUES (NULL, 'none', '')",
     )
@@ -270,6 +271,8 @@ def test_merging_is_an_upsert_that_keeps_what_it_does_not_know(
     server.run("UPDATE orders SET seen_by = 'ada'", "INSERT INTO parts VALUES (1)")
     raw(1, "1,1.50,new,", "3,3.50,added,")
     text = catalog(server).replace("{name: id, type: bigint", "{name: id, type: int")
+    failure = moving(text, source="its.raw", target="its.db").run("copy", "2026-01-01")["failure"]
+    assert "would lose what the table has in columns that the catalog does not declare: seen_by" in failure["message"]
     its = moving(text, source="its.raw", target="its.db", mode="merge")
     for _ in range(2):
         its.must("copy", "2026-01-01", force=True)
@@ -436,6 +439,7 @@ def test_a_text_that_is_too_long_and_a_column_that_is_too_narrow_publish_nothing
     assert "amount: table numeric(5,1), catalog decimal(9,2)" in done["failure"]["message"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_in_the_middle_ends_the_run_and_publishes_nothing(
     server: Server, moving: Callable[..., Moving]
 ) -> None:
@@ -487,7 +491,7 @@ def test_a_secret_is_in_no_file_page_plan_or_log(
     shown = capfd.readouterr()
     texts = [shown.out, shown.err, *(one.out + one.err for one in said)]
     texts += [path.read_bytes().decode("latin-1") for path in its.folder.rglob("*") if path.is_file()]
-    assert len(texts) > 15
+    assert len(texts) > 10, "files of the runs were looked at"
     assert not [text[:200] for text in texts if PASSWORD in text]
     for location, told in (
         (f"postgresql://shop:{PASSWORD}@127.0.0.1/postgres/orders", "names a user or a password"),

@@ -186,10 +186,21 @@ class PostgresqlTable(UpsertingTable):
     def commit(
         self, add: Sequence[StagedFile], remove: Collection[LiveFile], *, app_id: str, epoch: int, user_metadata: str
     ) -> int:
-        """See `Table.commit`; slices that rows are added to are replaced, too, whatever others did meanwhile."""
+        """See `Table.commit`; slices that rows are added to are replaced, too, whatever others did meanwhile.
+
+        Raises:
+            SchemaError: Rows would be taken away with columns of theirs that the catalog does not declare.
+        """
         slices = {file.slice for file in remove}
         if self.dataset.slice is not None:
             slices |= {file.slice for file in add}
+        undeclared = sorted({each.name for each in self.found} - set(self.dataset.column_names))
+        if undeclared and slices:
+            raise SchemaError(
+                f"{self.dataset.name}: replacing rows would lose what the table has in columns that the catalog does "
+                f"not declare: {', '.join(undeclared)}.",
+                hint="Write it with the mode merge, which keeps them; or declare them.",
+            )
         return self._changed(add, app_id, epoch, user_metadata, slices=slices)
 
     def upsert(self, add: Sequence[StagedFile], *, app_id: str, epoch: int, user_metadata: str) -> int:
