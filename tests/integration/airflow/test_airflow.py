@@ -59,6 +59,7 @@ def test_a_file_of_dags_is_read_without_spark(airflow: Any) -> None:
     assert tasks["night"]["upstream"] == ["retail_daily_sales", "retail_lines"]
 
 
+@pytest.mark.slow
 def test_nights_by_airflow_are_nights(airflow: Any) -> None:
     """Two nights, one of them again and one by force; late files: tables as a plain nightly leaves them."""
     site = airflow.site
