@@ -109,7 +109,7 @@ class History:
 @pytest.mark.parametrize(
     ("name", "order"),
     [
-        ("airport-frequencies", (0, 1, 2, 3)),
+        pytest.param("airport-frequencies", (0, 1, 2, 3), marks=pytest.mark.slow),
         ("regions", (3, 0, 2, 1)),
         pytest.param("airport-frequencies", (2, 3, 0, 1), marks=pytest.mark.slow),
         *[pytest.param("countries", order, marks=pytest.mark.slow) for order in permutations(range(4))],

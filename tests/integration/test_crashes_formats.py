@@ -33,6 +33,7 @@ def killed(site, version: int, point: str, *, is_published: bool) -> None:
     site.assert_done()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other_site", ["iceberg"], indirect=True)
 def test_killed_between_its_two_commits(other_site) -> None:
     killed(other_site, 2, "published:lines.quarantine", is_published=False)

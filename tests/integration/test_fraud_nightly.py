@@ -16,6 +16,10 @@ JOBS = ("transactions", "features", "rules", "train", "score", "watch")
 FIRST, LAST = "2010-12-01", "2010-12-14"
 
 
+# The night of the README runs the same jobs in what CI runs.
+pytestmark = pytest.mark.slow
+
+
 def penstock(folder: Path, *arguments: str, code: int = 0) -> Any:
     """Run a command on the folder's data; its JSON document."""
     program = "from penstock.cli import main; main()"

@@ -145,7 +145,10 @@ def read_independently(kind: str, location: str, columns: str) -> list[tuple[Any
         return db.execute(f"SELECT {columns} FROM held").fetchall()
 
 
-def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(endpoint: str, tmp_path: Path, checkout: Path) -> None:
+@pytest.mark.parametrize("formats", [("delta",), pytest.param(FORMATS, marks=pytest.mark.slow)])
+def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(
+    endpoint: str, tmp_path: Path, checkout: Path, formats: tuple[str, ...]
+) -> None:
     from penstock_jobs.samples.retail import write
 
     write(tmp_path / "data", seed=3, days=2, scale=0.2)
@@ -159,7 +162,7 @@ def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(endpoint: str, tm
     }
     places = []
     for where in ("s3a://lake", str(tmp_path)):
-        for kind in FORMATS:
+        for kind in formats:
             conf = tmp_path / "conf" / f"{kind}-{len(places)}"
             (conf / "catalog").mkdir(parents=True)
             options = ""
@@ -171,20 +174,26 @@ def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(endpoint: str, tm
                 f"state: {conf}/state\nspark: {{master: 'local[2]', driver_memory: 1g, "
                 "conf: {spark.sql.shuffle.partitions: 2}}\n"
             )
-            places.append({"conf": str(conf), "data": f"{where}/data", "warehouse": f"{where}/tables/{kind}"})
+            places.append(
+                {"conf": str(conf), "data": f"{where}/data", "warehouse": f"{where}/tables-{len(formats)}/{kind}"}
+            )
     program = [sys.executable, str(Path(__file__).with_name("s3_program.py")), json.dumps(places)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[tuple[str, str], str] = {}
-    for place, kind, states in zip(places, FORMATS * 2, json.loads(done.stdout), strict=True):
+    for place, kind, states in zip(places, formats * 2, json.loads(done.stdout), strict=True):
         assert states == [["succeeded", None]] * 3, place["warehouse"]
         for table, names in columns.items():
             location = f"{place['warehouse'].replace('s3a:', 's3:')}/retail/{table}"
             found[place["warehouse"], table] = digest(read_independently(kind, location, names))
     for table in columns:
         ours = {value for (_, name), value in found.items() if name == table}
-        print(f"\nretail.{table}: {ours} in {len(FORMATS)} formats on disk and on S3")
+        print(f"\nretail.{table}: {ours} in {len(formats)} formats on disk and on S3")
         assert len(ours) == 1
     # The page of a run is kept beside its tables: the machine may be gone.
-    pages = [entry for entry in objects.walk("s3://lake/tables/delta/_penstock") if entry.path.endswith("index.html")]
+    pages = [
+        entry
+        for entry in objects.walk(f"s3://lake/tables-{len(formats)}/delta/_penstock")
+        if entry.path.endswith("index.html")
+    ]
     assert len(pages) == 3

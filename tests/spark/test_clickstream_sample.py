@@ -133,6 +133,7 @@ def test_retention(night: tuple[Config, dict[str, Any]], truth: dict[str, Any]) 
     }
 
 
+@pytest.mark.slow
 def test_days_in_any_order_give_the_same_tables(
     night: tuple[Config, dict[str, Any]], site: tuple[Path, dict[str, Any]], spark: SparkSession
 ) -> None:

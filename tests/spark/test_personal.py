@@ -203,7 +203,7 @@ def test_history_keeps_no_value_of_a_person(shop: Callable[..., Shop]) -> None:
 
 def test_personal_is_one_of_a_list(shop: Callable[..., Shop]) -> None:
     its = shop(columns=("day date", 'id bigint", pii: identifier, description: "'))
-    with pytest.raises(ConfigurationError, match=r"shop\.yaml.*pii.*'ip' or 'id' \(it is 'identifier'\)"):
+    with pytest.raises(ConfigurationError, match=r"shop\.yaml.*pii.*'id' or 'text' \(it is 'identifier'\)"):
         its.config()
 
 
