@@ -66,6 +66,14 @@ def test_files_that_tasks_take_in_turn_are_told_apart() -> None:
     assert told(tasks, pa.int64()).number("repeated") is None
 
 
+def test_a_fall_from_one_end_of_the_bigints_to_the_other_is_a_fall() -> None:
+    most = 2**63 - 1
+    many = list(range(2000))
+    tasks = [[[-most]], [[most, -most]], [many]]
+    assert told(tasks, pa.int64()).number("repeated") is None
+    assert told([[[most, -most]], [many]], pa.int64()).number("repeated") == (2002, 0)
+
+
 def test_many_values_that_grow_are_all_different() -> None:
     tasks = [[list(range(low, low + 2000)), [None, *range(low + 2000, low + 4000)]] for low in (8000, 0, 4000)]
     assert found(told(tasks, pa.int64())) == {"counts": None, "distinct": 12000, "repeated": (12000, 0)}

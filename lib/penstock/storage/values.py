@@ -127,10 +127,13 @@ def _longer(stretches: list[Stretch], values: pa.Array) -> list[Stretch] | None:
 def _breaks(values: pa.Array) -> list[int]:
     """Where values begin anew: where files that a task reads meet in one batch."""
     if pa.types.is_integer(values.type):
-        steps = np.diff(values.to_numpy())
+        numbers = values.to_numpy()
+        falls = numbers[1:] <= numbers[:-1]
+        # As doubles: between the ends of a bigint, the difference of integers wraps around.
+        steps = np.diff(numbers.astype(np.float64))
         # Behind a leap too: other tasks may have what is between.
         far = _FAR * max(1.0, float(np.median(steps))) if len(steps) else 0
-        return [int(place) + 1 for place in np.flatnonzero((steps <= 0) | (steps > far))]
+        return [int(place) + 1 for place in np.flatnonzero(falls | (steps > far))]
     falls = pc.invert(pc.less(values[:-1], values[1:]))
     return [place + 1 for place in pc.indices_nonzero(falls).to_pylist()]
 
