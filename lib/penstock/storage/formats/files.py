@@ -10,7 +10,7 @@ import io
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -21,39 +21,31 @@ import pyarrow.csv as pcsv
 from penstock.config import CsvOptions, Dataset, JsonOptions
 from penstock.errors import ConfigurationError, SchemaError
 from penstock.storage import objects
-from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError
+from penstock.storage.formats.stateful import State, StatefulTable, first_state
+from penstock.storage.formats.table import LiveFile, StagedFile, VersionMovedError
 from penstock.storage.names import slice_mark
 from penstock.storage.types import arrow_schema
 
 MANIFEST = "_manifest.json"
 _ROWS_AT_ONCE = 10_000
-_HISTORY = 100
 # A file is filled by pieces of so small a part of its size at most.
 _PIECES = 16
 # What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = r"^[=+\-@\t\r]"
 _MARK = "'"
-State = dict[str, Any]
 
 
-class Files(Table):
+class Files(StatefulTable):
     """See `Table`."""
 
     def __init__(self, dataset: Dataset, tag: str | None, state: State) -> None:
+        super().__init__(tag, state)
         self.dataset = dataset
         self.schema = arrow_schema(dataset.columns)
-        self.version = int(state["version"])
         self.sliced_by = (dataset.slice.column,) if dataset.slice else ()
-        self._tag = tag
-        self._state = state
 
     def _files(self) -> Sequence[LiveFile]:
         return [LiveFile(each["path"], each["slice"], each["rows"], each["bytes"]) for each in self._state["files"]]
-
-    def epoch(self, app_id: str) -> int | None:
-        """See `Table.epoch`."""
-        found = self._state["epochs"].get(app_id)
-        return None if found is None else int(found)
 
     def commit(
         self, add: Sequence[StagedFile], remove: Collection[LiveFile], *, app_id: str, epoch: int, user_metadata: str
@@ -61,14 +53,8 @@ class Files(Table):
         """See `Table.commit`; files that a commit takes away are removed when it has come through."""
         gone = {file.path for file in remove}
         made = [about for part in _by_slice(add) for about in _made(self.dataset, part)]
-        now = {"version": self.version + 1, "at": datetime.now(UTC).isoformat(), "metadata": user_metadata}
-        state = {
-            **self._state,
-            "version": self.version + 1,
-            "epochs": {**self._state["epochs"], app_id: max(epoch, self.epoch(app_id) or 0)},
-            "files": [*(each for each in self._state["files"] if each["path"] not in gone), *made],
-            "history": [now, *self._state["history"]][:_HISTORY],
-        }
+        state = self._next(app_id=app_id, epoch=epoch, user_metadata=user_metadata)
+        state["files"] = [*(each for each in self._state["files"] if each["path"] not in gone), *made]
         try:
             _put(self.dataset, state, self._tag)
         except objects.MovedError as error:
@@ -76,13 +62,6 @@ class Files(Table):
             raise VersionMovedError from error
         objects.remove([f"{self.dataset.location}/{path}" for path in gone])
         return self.version + 1
-
-    def history(self) -> list[dict[str, Any]]:
-        """See `Table.history`; the last hundred commits."""
-        return [
-            {**entry, "metadata": json.loads(entry["metadata"]) if entry["metadata"].startswith("{") else {}}
-            for entry in self._state["history"]
-        ]
 
     def needed_since(self, since: datetime) -> set[str]:  # noqa: ARG002
         """See `Table.needed_since`; what was replaced is gone at once."""
@@ -98,7 +77,7 @@ def open_table(dataset: Dataset) -> Files | None:
 def create(dataset: Dataset) -> None:
     """Make the manifest where there is none."""
     try:
-        _put(dataset, {"version": 0, "epochs": {}, "files": [], "history": []}, None)
+        _put(dataset, first_state(), None)
     except objects.MovedError:
         return  # somebody else has made it just now
 

@@ -12,7 +12,6 @@ import json
 import uuid
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
@@ -21,36 +20,28 @@ import pyarrow.parquet as pq
 from penstock.config import Dataset
 from penstock.errors import SchemaError
 from penstock.storage import objects
-from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError, relative
+from penstock.storage.formats.stateful import State, StatefulTable, first_state
+from penstock.storage.formats.table import LiveFile, StagedFile, VersionMovedError, relative
 from penstock.storage.types import arrow_schema
 
 MANIFEST = "_symlink_format_manifest/manifest"
 _STATES = "data/_states"
 _KEY = b"penstock"
-_HISTORY = 100
 # For so long a table knows when a file was replaced; what it has forgotten was replaced longer ago.
 _REMEMBERED_DAYS = 30
-State = dict[str, Any]
 
 
-class Manifest(Table):
+class Manifest(StatefulTable):
     """See `Table`."""
 
     def __init__(self, dataset: Dataset, tag: str, schema: pa.Schema, state: State) -> None:
+        super().__init__(tag, state)
         self.dataset = dataset
         self.schema = schema
-        self.version = int(state["version"])
         self.sliced_by = tuple(state["sliced_by"])
-        self._tag = tag
-        self._state = state
 
     def _files(self) -> Sequence[LiveFile]:
         return [LiveFile(path, value, rows, size) for path, value, rows, size in self._state["files"]]
-
-    def epoch(self, app_id: str) -> int | None:
-        """See `Table.epoch`."""
-        found = self._state["epochs"].get(app_id)
-        return None if found is None else int(found)
 
     def commit(
         self, add: Sequence[StagedFile], remove: Collection[LiveFile], *, app_id: str, epoch: int, user_metadata: str
@@ -61,27 +52,14 @@ class Manifest(Table):
         files += [[file.path, file.slice, file.rows, file.bytes] for file in add]
         month = (datetime.now(UTC) - timedelta(days=_REMEMBERED_DAYS)).isoformat()
         before = [entry for entry in self._state["replaced"] if entry[1] > month]
-        now = {"version": self.version + 1, "at": datetime.now(UTC).isoformat(), "metadata": user_metadata}
-        state = {
-            **self._state,
-            "version": self.version + 1,
-            "epochs": {**self._state["epochs"], app_id: max(epoch, self.epoch(app_id) or 0)},
-            "files": files,
-            "replaced": [*before, *([path, now["at"]] for path in sorted({*gone, self.state_file}))],
-            "history": [now, *self._state["history"]][:_HISTORY],
-        }
+        state = self._next(app_id=app_id, epoch=epoch, user_metadata=user_metadata)
+        now = state["history"][0]["at"]
+        state |= {"files": files, "replaced": [*before, *([path, now] for path in sorted({*gone, self.state_file}))]}
         try:
             _put(self.dataset, self.schema, state, self._tag)
         except objects.MovedError as error:
             raise VersionMovedError from error
         return self.version + 1
-
-    def history(self) -> list[dict[str, Any]]:
-        """See `Table.history`; the last hundred commits."""
-        return [
-            {**entry, "metadata": json.loads(entry["metadata"]) if entry["metadata"].startswith("{") else {}}
-            for entry in self._state["history"]
-        ]
 
     def needed_since(self, since: datetime) -> set[str]:
         """See `Table.needed_since`."""
@@ -124,14 +102,7 @@ def open_table(dataset: Dataset) -> Manifest | None:
 
 def create(dataset: Dataset) -> None:
     """Make the table where there is none: a manifest of no files."""
-    state: State = {
-        "version": 0,
-        "sliced_by": [dataset.slice.column] if dataset.slice else [],
-        "epochs": {},
-        "files": [],
-        "replaced": [],
-        "history": [],
-    }
+    state = first_state(sliced_by=[dataset.slice.column] if dataset.slice else [], replaced=[])
     try:
         _put(dataset, arrow_schema(dataset.columns), state, None)
     except objects.MovedError:
