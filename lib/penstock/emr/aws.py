@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
+from penstock import aws
 from penstock.config.emr import EmrSettings
 from penstock.errors import (
     ConfigurationError,
@@ -117,24 +117,13 @@ class Aws:
         return self._clients[service]
 
 
-@contextmanager
-def told() -> Iterator[None]:
+def told() -> AbstractContextManager[None]:
     """Turns what AWS's clients raise into errors that say what to do.
 
     Raises:
         PenstockError: Of the kind that fits.
     """
-    try:
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError:
-        yield
-        return
-    try:
-        yield
-    except ClientError as error:
-        raise explained(error) from error
-    except BotoCoreError as error:
-        raise _unreachable(error) from error
+    return aws.told(explained, _unreachable)
 
 
 def explained(error: Any) -> PenstockError:

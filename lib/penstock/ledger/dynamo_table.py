@@ -6,13 +6,13 @@ import json
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from penstock import aws
-from penstock.errors import ConfigurationError, EngineError, PermissionDeniedError
+from penstock.errors import EngineError, PenstockError, PermissionDeniedError
 
 _EPOCH_ZERO = 1_767_225_600  # 2026-01-01T00:00:00Z
 # An item has 400 KB at most: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -36,15 +36,7 @@ class DynamoTable:
     @cached_property
     def client(self) -> Any:
         """boto3's client."""
-        try:
-            import boto3
-            from botocore.config import Config
-        except ImportError as error:
-            raise ConfigurationError(
-                "A ledger in DynamoDB takes the extra `aws`.", hint="pip install 'penstock[aws]'"
-            ) from error
-        tries: Any = {"max_attempts": aws.TRIES, "mode": "standard"}
-        return boto3.client("dynamodb", region_name=aws.region(), config=Config(retries=tries))
+        return aws.client("dynamodb", "A ledger in DynamoDB")
 
     def _make(self) -> None:
         try:
@@ -64,29 +56,24 @@ class DynamoTable:
             waiting = {"Delay": 1, "MaxAttempts": _MADE_SECONDS}
             self.client.get_waiter("table_exists").wait(TableName=self.table, WaiterConfig=waiting)
 
-    @contextmanager
-    def telling(self) -> Iterator[None]:
+    def telling(self) -> AbstractContextManager[None]:
         """The errors of DynamoDB as ours."""
-        try:
-            from botocore.exceptions import BotoCoreError, ClientError
-        except ImportError:
-            yield
-            return
-        try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in ("AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"):
-                raise PermissionDeniedError(
-                    f"The ledger, table {self.table} of DynamoDB, refuses access ({code}).",
-                    hint="The role needs GetItem, PutItem, UpdateItem, DeleteItem, Query, DescribeTable, CreateTable.",
-                ) from error
-            raise EngineError(f"The ledger, table {self.table} of DynamoDB, cannot be used: {error}") from error
-        except BotoCoreError as error:
-            raise EngineError(
-                f"The ledger, table {self.table} of DynamoDB, cannot be reached: {error}",
-                hint="Check the network, the region, and AWS_ENDPOINT_URL.",
-            ) from error
+        return aws.told(self._refused, self._unreachable)
+
+    def _refused(self, error: Any) -> PenstockError:
+        code = error.response["Error"]["Code"]
+        if code in ("AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException"):
+            return PermissionDeniedError(
+                f"The ledger, table {self.table} of DynamoDB, refuses access ({code}).",
+                hint="The role needs GetItem, PutItem, UpdateItem, DeleteItem, Query, DescribeTable, CreateTable.",
+            )
+        return EngineError(f"The ledger, table {self.table} of DynamoDB, cannot be used: {error}")
+
+    def _unreachable(self, error: Any) -> PenstockError:
+        return EngineError(
+            f"The ledger, table {self.table} of DynamoDB, cannot be reached: {error}",
+            hint="Check the network, the region, and AWS_ENDPOINT_URL.",
+        )
 
     def get(self, pk: str, sk: str) -> Item | None:
         """An item, as it is now; None where there is none."""

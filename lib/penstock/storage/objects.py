@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import unquote
 
-from penstock.aws import TRIES, endpoint, region
-from penstock.errors import ConfigurationError, EngineError, InputMissingError, PenstockError, PermissionDeniedError
+from penstock import aws
+from penstock.errors import EngineError, InputMissingError, PenstockError, PermissionDeniedError
 from penstock.files import write_atomically
 
 # What S3's clients call one and the same failure.
@@ -197,11 +197,11 @@ def filesystem(location: str) -> tuple[Any, str]:
 def _s3_filesystem() -> Any:
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
-    at = endpoint("s3")
+    at = aws.endpoint("s3")
     return S3FileSystem(
         endpoint_override=at,
-        region=region(),
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=TRIES),
+        region=aws.region(),
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=aws.TRIES),
         connect_timeout=10,
         request_timeout=60,
         **({"force_virtual_addressing": False} if at else {}),
@@ -220,8 +220,8 @@ def delta_options(location: str) -> dict[str, str] | None:
     """What delta-rs needs to be told of S3, beside the variables of AWS that it reads itself."""
     if not is_s3(location):
         return None
-    options = {"AWS_REGION": region(), "aws_conditional_put": "etag"}
-    if at := endpoint("s3"):
+    options = {"AWS_REGION": aws.region(), "aws_conditional_put": "etag"}
+    if at := aws.endpoint("s3"):
         options |= {"AWS_ENDPOINT_URL": at, "AWS_ALLOW_HTTP": "true", "aws_virtual_hosted_style_request": "false"}
     return options
 
@@ -233,22 +233,7 @@ def client(service: str) -> Any:
     Raises:
         ConfigurationError: boto3 is not installed.
     """
-    try:
-        import boto3
-        from botocore.config import Config
-    except ImportError:
-        raise ConfigurationError(
-            "A location on S3 needs boto3, which is not installed.", hint="pip install 'penstock[aws]'"
-        ) from None
-    config = Config(
-        retries={"mode": "standard", "max_attempts": TRIES},
-        connect_timeout=10,
-        read_timeout=60,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if endpoint("s3") else {},
-    )
-    return boto3.client(service, region_name=region(), config=config)
+    return aws.client(service, "A location on S3")
 
 
 def split(location: str) -> tuple[str, str]:
