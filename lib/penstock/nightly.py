@@ -13,11 +13,11 @@ from penstock.errors import PenstockError
 from penstock.interval import Interval
 from penstock.job import Job
 from penstock.ledger.model import Ledger
+from penstock.ledger.opening import open_ledger
 from penstock.notices.send import notify
 from penstock.order import dependencies, is_overdue, job_intervals, planned, reads_any
 from penstock.report import card
 from penstock.report.store import Store
-from penstock.runner import open_ledger
 from penstock.spec import resolve
 from penstock.status import IntervalState, status
 

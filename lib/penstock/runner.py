@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import faults, kernels, marks, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
-from penstock.ledger.model import EmptyRecord, Ledger, Record, Want
+from penstock.ledger.model import Ledger, Want
+from penstock.ledger.opening import open_ledger
 from penstock.ledger.owner import this_process
-from penstock.ledger.sqlite import SqliteLedger
 from penstock.pictures import Results
 from penstock.report import card, drawing
 from penstock.report.store import Store
@@ -37,22 +35,6 @@ if TYPE_CHECKING:
     from penstock.config import Config
 
 SparkSource = Callable[[], "SparkSession"]
-
-
-def open_ledger(config: Config) -> Ledger:
-    """The ledger of an environment."""
-    lease, host = config.settings.ledger.lease_seconds, socket.gethostname()
-    if config.settings.ledger.table:
-        from penstock.ledger.dynamodb import DynamoLedger
-
-        return DynamoLedger(config.settings.ledger.table, lease=lease, host=host)
-    return SqliteLedger(Path(config.settings.ledger_path), lease=lease, host=host)
-
-
-def open_record(config: Config) -> Record:
-    """The ledger for reading: looking at an environment in which nothing ran yet makes nothing there."""
-    there = config.settings.ledger.table or Path(config.settings.ledger_path).exists()
-    return open_ledger(config) if there else EmptyRecord()
 
 
 def run(

@@ -16,6 +16,7 @@ from penstock.config import Column, Dataset, Slice
 from penstock.errors import SchemaError
 from penstock.interval import Interval, between
 from penstock.job import LookBack, Span
+from penstock.ledger.opening import open_record
 from penstock.spec import asked_intervals, resolve
 from penstock.status import status
 from penstock.storage import read
@@ -131,7 +132,7 @@ def test_a_run_reads_what_it_fingerprinted_though_the_table_moves(
     assert (done["inputs"]["orders"]["version"], done["inputs"]["orders"]["rows"]) == (1, 2)
     assert its.rows("day, orders", table=str(its.folder / "warehouse" / "daily")) == [(D1, 2)]
     monkeypatch.undo()
-    assert status(job, config, runner.open_record(config)).counts == {"stale": 1}
+    assert status(job, config, open_record(config)).counts == {"stale": 1}
     done = runner.run(spec, config, lambda: its.spark)
     assert (done["inputs"]["orders"]["version"], done["inputs"]["orders"]["rows"]) == (2, 1)
     assert its.rows("day, orders", table=str(its.folder / "warehouse" / "daily")) == [(D1, 1)]

@@ -48,7 +48,7 @@ def plan(
     from penstock import plan as plans
     from penstock.cli import about_runs, output
     from penstock.errors import UsageError
-    from penstock.runner import open_record
+    from penstock.ledger.opening import open_record
     from penstock.spec import asked_intervals, resolve
 
     config = o.load_config(env, conf, data, warehouse, inputs)
@@ -84,8 +84,8 @@ def status(
     from penstock import registry
     from penstock import status as states
     from penstock.cli import about_runs, output
+    from penstock.ledger.opening import open_record
     from penstock.order import asked_span, job_intervals, planned
-    from penstock.runner import open_record
 
     config, listed = planned(o.load_config(env, conf, data, warehouse, inputs))
     chosen = [registry.job(job)] if job else listed
@@ -113,8 +113,8 @@ def runs(
     from penstock import registry
     from penstock.cli import about_runs, output
     from penstock.errors import UsageError, did_you_mean
+    from penstock.ledger.opening import open_record
     from penstock.report.store import Store
-    from penstock.runner import open_record
 
     config = o.load_config(env, conf, None, warehouse, None)
     ledger = open_record(config)
@@ -149,7 +149,7 @@ def quarantine(
     from penstock import refused
     from penstock.cli import about_runs, output
     from penstock.interval import Interval
-    from penstock.runner import open_record
+    from penstock.ledger.opening import open_record
 
     config = o.load_config(env, conf, None, warehouse, None)
     span = Interval.parse(interval, config.settings.timezone) if interval else None
