@@ -15,7 +15,8 @@ from penstock.lazy import F
 from penstock.storage import objects
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import LiveFile, Table
-from penstock.storage.read import whole
+from penstock.storage.read import files_of, whole
+from penstock.storage.snapshot import TableSnapshot, take
 from penstock.storage.stage import slice_value
 from penstock.storage.types import arrow_schema, ddl
 
@@ -37,14 +38,14 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
         tz: The time zone of its slices.
         intervals: Those of a run; none, or one of all time: all of the table.
     """
-    # A database has no files to be read here, and CSV is Spark's to read.
-    table = tables.open_table(dataset) if dataset.format in tables.FORMATS else None
     bounds = _bounds(intervals) if dataset.slice is not None else None
-    # Before 4.0 Spark takes no Arrow tables.
-    if table is not None and int(spark.version.split(".")[0]) >= 4:
-        chosen = [file for file in table.files if bounds is None or _is_within(file, bounds)]
-        if len(chosen) <= MOST_FILES and sum(file.bytes for file in chosen) <= MOST_BYTES:
-            return spark.createDataFrame(_cut(_read(table, chosen), dataset, bounds), ddl(dataset.columns))
+    # A database has no files to be read here, and CSV is Spark's to read. Before 4.0 Spark takes no Arrow tables.
+    if dataset.format in tables.FORMATS and int(spark.version.split(".")[0]) >= 4:
+        found = take(dataset, intervals[0].unit if bounds else "all", tz, intervals)
+        if isinstance(found, TableSnapshot) and found.table is not None:
+            chosen = files_of(found, intervals, "interval")
+            if len(chosen) <= MOST_FILES and sum(file.bytes for file in chosen) <= MOST_BYTES:
+                return spark.createDataFrame(_cut(_read(found.table, chosen), dataset, bounds), ddl(dataset.columns))
     frame = whole(spark, dataset, tz)
     if bounds is None or dataset.slice is None:
         return frame
@@ -58,11 +59,6 @@ def _bounds(intervals: Sequence[Interval]) -> tuple[Any, Any] | None:
         return None
     ordered = sorted(intervals, key=lambda interval: interval.start)
     return ordered[0].slice_value, ordered[-1].next().slice_value
-
-
-def _is_within(file: LiveFile, bounds: tuple[Any, Any]) -> bool:
-    """Whether a file can hold rows of the slices: one of no known slice may."""
-    return file.slice is None or bounds[0] <= slice_value(file.slice) < bounds[1]
 
 
 def _read(table: Table, files: Sequence[LiveFile]) -> pa.Table:
