@@ -124,7 +124,7 @@ def unneeded(table: Table, since: datetime) -> list[objects.Found]:
 
 
 def _open(dataset: Dataset) -> Table:
-    if dataset.format not in tables.FORMATS:
+    if not dataset.holds_tables:
         raise UsageError(f"{dataset.name} is no table of files, of which there would be something to keep in shape.")
     table = tables.open_table(dataset) if tables.is_table(dataset) else None
     if table is None:

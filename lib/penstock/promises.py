@@ -38,7 +38,7 @@ def check_outputs(spec: Spec, todo: Sequence[Interval]) -> None:
                 "an interval owns no slice.",
                 hint=f"Make it a job by {dataset.slice.unit}, or slice the dataset by {job.unit}.",
             )
-        if dataset.format not in tables.FORMATS:
+        if not dataset.holds_tables:
             _check_elsewhere(job.name, dataset, output)
         if output.mode == "merge" and not dataset.key:
             raise ConfigurationError(

@@ -21,7 +21,6 @@ from penstock.spec import resolve, suites_of
 Document = dict[str, Any]
 # What the library itself refuses a row for.
 OWN_REASONS = ("malformed", "type", "encoding", "interval", NOT_NULL)
-_TEXT_FORMATS = ("csv", "json", "text")
 
 
 def shown(
@@ -59,7 +58,7 @@ def _source(config: Config, record: Record, run_id: str) -> Dataset | None:
     document = record.run(run_id) or {}
     read = [config.datasets.get(about["dataset"]) for about in document.get("inputs", {}).values()]
     known = [dataset for dataset in read if dataset is not None]
-    texts = [dataset for dataset in known if dataset.format in _TEXT_FORMATS]
+    texts = [dataset for dataset in known if dataset.holds_text]
     if len(known) < len(read) or len(texts) > 1:
         return None
     return next(iter(texts or known), None)

@@ -168,7 +168,7 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
         for name, publication in publications.items():
             faults.reach(f"publishing:{name}")
             this.published[name] = publish.publish(publication, partial(_still_ours, this, name))
-            if publication.rewritten or publication.dataset.format not in tables.FORMATS:
+            if publication.rewritten or not publication.dataset.holds_tables:
                 stage.remove(publication.dataset.staged_at, [file.path for file in this.staged[name].files])
             faults.reach(f"published:{name}")
     if this.spec.job.pictures is not None:

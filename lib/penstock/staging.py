@@ -23,7 +23,6 @@ from penstock.quality.redact import Redactor
 from penstock.spec import Spec, View
 from penstock.storage import merge, read, scd2, shares, stage, table_shares, unchanged
 from penstock.storage.arrow import mapped
-from penstock.storage.formats import tables
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.kernel import Kernel
 from penstock.storage.measure import Measures
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from penstock.quality.rules.extra import Found
     from penstock.quality.rules.judge import Suite
     from penstock.quality.rules.rows import Lookup
-
-_TEXT_FORMATS = ("csv", "json", "text")
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval]
 
 def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
     """A table as the shares of its files, for a kernel."""
-    if snapshot.dataset.format not in tables.FORMATS:
+    if not snapshot.dataset.holds_tables:
         raise ConfigurationError(
             f"{snapshot.dataset.name} is read by a kernel, which needs files; its format is {snapshot.dataset.format}.",
             hint="Copy it to a table of files first.",
@@ -210,7 +207,7 @@ def stage_output(
     given = inputs[output.rows_of] if output.rows_of else None
     beside, suite = quarantine_of(spec, name), spec.suites.get(name)
     source = spec.inputs[output.rows_of] if output.rows_of else None
-    text = source is not None and source.format in _TEXT_FORMATS
+    text = source is not None and source.holds_text
     if output.has_window and dataset.slice is not None:
         # What lies farther out was computed from the edge of what was read.
         written = [interval.slice_value for interval in spec.written_for(name, todo)]
@@ -344,7 +341,7 @@ def matched(
     if mode not in ("merge", "scd2") or not todo:
         return staged
     dataset = spec.outputs[name]
-    if dataset.format not in tables.FORMATS:
+    if not dataset.holds_tables:
         return staged
     plan = plan_of(dataset, places(spec, attempt)[name]["folder"], None, apart=False)
     newest = spec.job.outputs[name].newest

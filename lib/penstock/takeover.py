@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock import places
+from penstock.config import TABLE_FORMATS
 from penstock.ledger.model import Attempt, Outcome
 from penstock.runstate import RunState
 from penstock.storage import publish
@@ -32,7 +33,7 @@ def take_over(this: RunState) -> None:
         if _committed(dead):
             _adopt(this, dead)
             for place in map(json.loads, dead.staging):
-                if place.get("format", "delta") not in tables.FORMATS:
+                if place.get("format", "delta") not in TABLE_FORMATS:
                     # A database has taken the rows, and not their files.
                     publish.clear(place["files"], place["folder"])
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from penstock.config.databases import PostgresqlOptions
 from penstock.config.load import Config, load
 from penstock.config.models import (
+    TABLE_FORMATS,
     Column,
     CsvOptions,
     Dataset,
@@ -24,6 +25,7 @@ from penstock.config.models import (
 )
 
 __all__ = [
+    "TABLE_FORMATS",
     "Column",
     "Config",
     "CsvOptions",

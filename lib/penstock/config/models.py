@@ -22,6 +22,9 @@ from penstock.errors import ConfigurationError, did_you_mean
 from penstock.interval import zone
 
 Format = Literal["csv", "json", "text", "parquet", "delta", "iceberg", "postgresql"]
+# Those whose tables are files, and those whose files are lines.
+TABLE_FORMATS = ("delta", "iceberg", "parquet")
+TEXT_FORMATS = ("csv", "json", "text")
 # Kinds of personal data; `id` is whatever names a person in another system: a customer's number, a passport's.
 # `text` is what is written freely, and so may hold any of the others.
 Personal = Literal["email", "name", "phone", "address", "card", "ip", "id", "text"]
@@ -234,7 +237,7 @@ class Dataset(Model):
         for use, name in [("key", name) for name in self.key] + ([("slice", self.slice.column)] if self.slice else []):
             if name not in self.column_names:
                 raise ValueError(f"{use}: {name} is not a column. {did_you_mean(name, self.column_names)}")
-        if self.slice and self.format in ("delta", "iceberg", "parquet"):
+        if self.slice and self.holds_tables:
             wanted = ("timestamp",) if self.slice.unit == "hour" else ("date",)
             column = self.columns[self.column_names.index(self.slice.column)]
             if column.type.strip().lower() not in wanted:
@@ -243,6 +246,16 @@ class Dataset(Model):
                     f"and {column.name} is {column.type}"
                 )
         return self
+
+    @property
+    def holds_tables(self) -> bool:
+        """Whether its format is one of those whose tables are files."""
+        return self.format in TABLE_FORMATS
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether its files are lines, with the raw text of each row."""
+        return self.format in TEXT_FORMATS
 
     @property
     def staged_at(self) -> str:

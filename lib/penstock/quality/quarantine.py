@@ -18,7 +18,7 @@ from penstock.config import Column, Dataset, IcebergOptions
 from penstock.lazy import F, Window
 from penstock.quality.redact import Redactor
 from penstock.storage import lines, objects, read, stage
-from penstock.storage.formats import csv, json, tables, text
+from penstock.storage.formats import csv, json, text
 from penstock.storage.records import Form
 from penstock.storage.rejected import RAW_LENGTH
 from penstock.storage.rows import BROKEN_TYPE
@@ -52,7 +52,7 @@ def dataset_of(dataset: Dataset) -> Dataset:
     return Dataset(
         name=f"{dataset.name}.quarantine",
         description=f"Rows that {dataset.name} refused.",
-        format=dataset.format if dataset.format in tables.FORMATS else "delta",
+        format=dataset.format if dataset.holds_tables else "delta",
         location=f"{dataset.staged_at.rstrip('/')}_quarantine",
         columns=(*sliced, *_OWN_COLUMNS),
         slice=dataset.slice,

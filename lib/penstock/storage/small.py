@@ -13,7 +13,6 @@ from penstock.config import Dataset
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.storage import objects
-from penstock.storage.formats import tables
 from penstock.storage.formats.table import LiveFile, Table
 from penstock.storage.read import files_of, whole
 from penstock.storage.snapshot import TableSnapshot, take
@@ -40,7 +39,7 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
     """
     bounds = _bounds(intervals) if dataset.slice is not None else None
     # A database has no files to be read here, and CSV is Spark's to read. Before 4.0 Spark takes no Arrow tables.
-    if dataset.format in tables.FORMATS and int(spark.version.split(".")[0]) >= 4:
+    if dataset.holds_tables and int(spark.version.split(".")[0]) >= 4:
         found = take(dataset, intervals[0].unit if bounds else "all", tz, intervals)
         if isinstance(found, TableSnapshot) and found.table is not None:
             chosen = files_of(found, intervals, "interval")

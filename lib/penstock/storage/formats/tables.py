@@ -19,8 +19,6 @@ _HOMES = {
     "json": "formats.files",
 }
 _READ_AS_FILES = ("csv", "json")
-FORMATS = ("delta", "iceberg", "parquet")
-"""Those whose tables are files."""
 
 
 class _Format(Protocol):
