@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from penstock import promises
 from penstock.config import Dataset
 from penstock.errors import AccountingError, ConfigurationError, SchemaError
+from penstock.intake import InputFrame
 from penstock.interval import Interval
 from penstock.ledger.model import Attempt
 from penstock.places import places, quarantine_of, run_id
@@ -19,7 +20,6 @@ from penstock.quality import quarantine
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec
 from penstock.staging import (
-    InputFrame,
     Staged,
     counts_of,
     files_of,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from penstock import faults, kernels, marks, places, promises, staging, verdicts
+from penstock import faults, intake, kernels, marks, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.job import WriteMode
@@ -136,10 +136,10 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
     with this.step("start Spark"):
         spark = spark_source()
     with this.step("read"):
-        inputs = staging.read_inputs(spark, this.spec, this.view, this.todo)
+        inputs = intake.read_inputs(spark, this.spec, this.view, this.todo)
     faults.reach("read")
     with this.step("transform"):
-        frames = staging.transform(spark, this.spec, inputs, this.todo)
+        frames = intake.transform(spark, this.spec, inputs, this.todo)
     lookup = partial(_looked_up, spark, config)
     staged_at = places.places(this.spec, this.attempt).values()
     this.ledger.note_staging(this.attempt.epoch, [json.dumps(place) for place in staged_at])

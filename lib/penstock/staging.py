@@ -1,8 +1,7 @@
-"""From inputs to staged files: reads, calls the transform, and writes its candidates where no reader looks."""
+"""Writes the rows of outputs where no reader looks, and accounts for each of them."""
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,54 +9,32 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock import promises
-from penstock.config import Dataset, TextOptions
-from penstock.errors import AccountingError, ConfigurationError, SchemaError
+from penstock.config import Dataset
+from penstock.errors import AccountingError
+from penstock.intake import InputFrame
 from penstock.interval import Interval
-from penstock.job import Span
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
 from penstock.places import places, quarantine_of, run_id
 from penstock.quality import gate, quarantine
-from penstock.quality.marks import SLICES_SETTING
 from penstock.quality.redact import Redactor
-from penstock.spec import Spec, View
-from penstock.storage import merge, read, scd2, shares, stage, table_shares, unchanged
+from penstock.spec import Spec
+from penstock.storage import merge, scd2, stage, unchanged
 from penstock.storage.arrow import mapped
 from penstock.storage.formats.table import StagedFile
-from penstock.storage.kernel import Kernel
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
 from penstock.storage.rejected import Rejected
-from penstock.storage.rows import ROW, SLICE
-from penstock.storage.shares import Share
-from penstock.storage.snapshot import RawSnapshot, SourceFile, TableSnapshot, slice_texts
+from penstock.storage.rows import SLICE
+from penstock.storage.snapshot import SourceFile, slice_texts
 from penstock.storage.stage import StagePlan, slice_text
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Observation, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from penstock.quality.rules.extra import Found
     from penstock.quality.rules.judge import Suite
     from penstock.quality.rules.rows import Lookup
-
-
-@dataclass(frozen=True)
-class InputFrame:
-    """One input as the transform gets it, and what is needed to account for its rows.
-
-    Attributes:
-        frame: Its rows, or its shares.
-        files: The raw files, by their number in rows.
-        observed: Counts the rows that the reader delivers.
-        shares: What a kernel is given.
-        told: Of a table that a kernel reads: by file, how many rows the table says that it has.
-    """
-
-    frame: DataFrame
-    files: tuple[SourceFile, ...] = ()
-    observed: Observation | None = None
-    shares: tuple[Share, ...] | None = None
-    told: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,97 +70,6 @@ class Staged:
     origins: tuple[str, ...] = ()
     merge: tuple[Swap, Callable[[], Swap]] | None = None
     untouched: frozenset[str | None] = frozenset()
-
-
-def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Interval]) -> dict[str, InputFrame]:
-    """The inputs' frames for the given intervals; rows of those to be accounted for are counted as they pass."""
-    from pyspark.sql import Observation
-
-    kept = {output.rows_of for output in spec.job.outputs.values()}
-    result = {}
-    for name, given in spec.job.inputs.items():
-        snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
-        if isinstance(snapshot, TableSnapshot) and given.shares:
-            result[name] = _table_shares(spark, snapshot, wanted, given.span)
-            continue
-        if isinstance(snapshot, TableSnapshot):
-            if snapshot.table is not None:
-                snapshot.table.hold()
-            frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
-            if name not in kept:
-                frame = read.strict(frame, snapshot.dataset)
-        elif given.shares:
-            result[name] = _shares(spark, snapshot, wanted, given.span)
-            continue
-        elif any(snapshot.portion(interval, given.span) for interval in wanted):
-            frame, files = read.raw(spark, snapshot, wanted, given.span)
-        else:
-            frame, files = read.empty(spark, snapshot.dataset), ()
-        observed = None
-        if name in kept:
-            if not files:
-                frame = read.with_origin(frame, snapshot)
-            observed = Observation(f"read {name} {uuid.uuid4().hex}")
-            # Two moments of the files' numbers beside the count: rows of one file cannot stand in for those of another.
-            number = F.coalesce(F.col(f"{ROW}.file"), F.lit(0)).cast("bigint")
-            moments = [F.sum(number).alias("first"), F.sum(number * number).alias("second")]
-            frame = frame.observe(observed, F.count(F.lit(1)).alias("rows"), *moments)
-        result[name] = InputFrame(frame, files, observed)
-    return result
-
-
-def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
-    """A raw input as the shares of its files, for a kernel."""
-    dataset = snapshot.dataset
-    if not isinstance(dataset.options, TextOptions):
-        raise ConfigurationError(
-            f"{dataset.name} is read by a kernel, which needs lines of text; its format is {dataset.format}.",
-            hint="Declare `format: text`.",
-        )
-    owner = snapshot.read_by(todo, span)
-    files = tuple(owner)
-    cut = tuple(shares.cut(files, owner, dataset.options.encoding))
-    return InputFrame(shares.frame(spark, cut), files, shares=cut)
-
-
-def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
-    """A table as the shares of its files, for a kernel."""
-    if not snapshot.dataset.holds_tables:
-        raise ConfigurationError(
-            f"{snapshot.dataset.name} is read by a kernel, which needs files; its format is {snapshot.dataset.format}.",
-            hint="Copy it to a table of files first.",
-        )
-    files = read.files_of(snapshot, todo, span)
-    cut = tuple(table_shares.cut(snapshot.table, files)) if snapshot.table else ()
-    told = tuple(file.rows for file in files)
-    return InputFrame(shares.frame(spark, cut, table_shares.SHARE_BYTES), shares=cut, told=told)
-
-
-def transform(
-    spark: SparkSession, spec: Spec, inputs: Mapping[str, InputFrame], todo: Sequence[Interval]
-) -> dict[str, DataFrame | Kernel]:
-    """Call the job's transform; one frame, or kernel, for each output.
-
-    Raises:
-        SchemaError: It returns something else than its outputs.
-    """
-    job = spec.job
-    spark.conf.set(SLICES_SETTING, str(len(todo)))
-    arguments: dict[str, Any] = {name: given.frame for name, given in inputs.items()}
-    if "params" in job.takes:
-        arguments["params"] = spec.params
-    if "slices" in job.takes:
-        kind = "timestamp" if job.unit == "hour" else "date"
-        rows = [(interval.slice_value, interval.start, interval.end) for interval in todo]
-        arguments["slices"] = spark.createDataFrame(rows, f"slice {kind}, start timestamp, end timestamp")
-    result = job.transform(**arguments)
-    frames = result if isinstance(result, dict) else {next(iter(job.outputs)): result}
-    if set(frames) != set(job.outputs):
-        raise SchemaError(
-            f"{job.name}: the transform returns {', '.join(sorted(frames))}; "
-            f"declared are {', '.join(sorted(job.outputs))}."
-        )
-    return frames
 
 
 def stage_output(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from penstock import registry, runner, staging
+from penstock import intake, registry, runner
 from penstock.config import Column, Dataset, Slice
 from penstock.errors import SchemaError
 from penstock.interval import Interval, between
@@ -120,13 +120,13 @@ def test_a_run_reads_what_it_fingerprinted_though_the_table_moves(
     path.write_text(COUNTING)
     job, config = registry.job(f"{path}:job"), its.config()
     spec = resolve(job, asked_intervals(job, "UTC", interval="2010-12-01", first=None, last=None), config, {})
-    read_inputs = staging.read_inputs
+    read_inputs = intake.read_inputs
 
     def moved(*args: Any) -> Any:
         DeltaTable(its.table).delete("id = 2")
         return read_inputs(*args)
 
-    monkeypatch.setattr(staging, "read_inputs", moved)
+    monkeypatch.setattr(intake, "read_inputs", moved)
     done = runner.run(spec, config, lambda: its.spark)
     assert done["state"] == "succeeded", done["failure"]
     assert (done["inputs"]["orders"]["version"], done["inputs"]["orders"]["rows"]) == (1, 2)

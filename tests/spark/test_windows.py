@@ -140,15 +140,15 @@ def test_who_may_not_have_seen_all_input_does_not_replace_what_others_made_of_it
     net.give(DAYS[0], (DAYS[0], "a"))
     net.give(DAYS[1], (DAYS[1], "a"))
     net.run(DAYS[0])
-    read = runner.staging.read_inputs
+    read = runner.intake.read_inputs
 
     def interrupted(*args: Any) -> Any:
-        monkeypatch.setattr(runner.staging, "read_inputs", read)
+        monkeypatch.setattr(runner.intake, "read_inputs", read)
         net.give(DAYS[2], (DAYS[0], "late"), (DAYS[2], "a"))
         assert net.run(DAYS[2])["state"] == "succeeded"
         return read(*args)
 
-    monkeypatch.setattr(runner.staging, "read_inputs", interrupted)
+    monkeypatch.setattr(runner.intake, "read_inputs", interrupted)
     document = net.run(DAYS[1])
     assert document["state"] == "failed"
     assert "another run has changed slices" in document["failure"]["message"]
