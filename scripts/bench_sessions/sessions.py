@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock import F, Input, Job, Output
+from penstock import Input, Job, Output
 from penstock_jobs.web.sessionizer import Sessions, sessionized
 
 if TYPE_CHECKING:
@@ -16,17 +16,13 @@ RULE = Sessions(
     time="ts",
     firsts={"entry_url": ("url", None)},
     lasts={"exit_url": ("url", None)},
-    sums={kind: kind for kind in KINDS},
+    having={kind: ("event_type", kind) for kind in KINDS},
 )
 
 
 def transform(events: DataFrame) -> DataFrame:
     """Events to one row a session."""
-    return sessionized(events, RULE, _told).withColumnsRenamed({"first_ts": "start", "last_ts": "end"})
-
-
-def _told(events: DataFrame) -> DataFrame:
-    return events.withColumns({kind: F.col("event_type") == kind for kind in KINDS})
+    return sessionized(events, RULE).withColumnsRenamed({"first_ts": "start", "last_ts": "end"})
 
 
 job = Job(

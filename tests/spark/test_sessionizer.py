@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from penstock_jobs.web import session_kernel
+from penstock_jobs.web import packing, session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyspark.sql import SparkSession
 
 BEGIN = datetime(2026, 3, 28, 22, tzinfo=UTC)
@@ -56,6 +58,7 @@ def rule(longest_days: int | None) -> Sessions:
         firsts={"first_page": ("page", "seen"), "first_id": ("id", None)},
         lasts={"last_page": ("page", "seen"), "last_id": ("id", None)},
         sums={"total": "n"},
+        having={"buys": ("name", "buy")},
         least={"least_at": "at"},
         greatest={"greatest_at": "at"},
         distinct={"views": "view"},
@@ -89,6 +92,7 @@ def oracle(rows: list[Row], longest: timedelta | None, timeout: timedelta = time
                 "total": sum(row["n"] or 0 for row in inside),
                 "least_at": inside[0]["at"],
                 "greatest_at": inside[-1]["at"],
+                "buys": sum(row["name"] == "buy" for row in inside),
                 "views": len({row["view"] for row in inside} - {None}),
                 "names": [{"name": k, "rows": n} for k, n in sorted(Counter(r["name"] for r in inside).items())],
             }
@@ -96,11 +100,11 @@ def oracle(rows: list[Row], longest: timedelta | None, timeout: timedelta = time
     return told
 
 
-def batches_of(rows: list[Row], size: int) -> list[pa.RecordBatch]:
+def batches_of(rows: list[Row], size: int, *, in_order: bool = True) -> list[pa.RecordBatch]:
     stamp = pa.timestamp("us", "UTC")
     kinds = [pa.string(), stamp, pa.string(), pa.bool_(), pa.string(), pa.int64(), pa.int64(), pa.string()]
     schema = pa.schema(list(zip(rows[0], kinds, strict=True)))
-    ordered = sorted(rows, key=lambda row: (row["user"], row["at"], row["id"]))
+    ordered = sorted(rows, key=lambda row: (row["user"], row["at"], row["id"])) if in_order else rows
     return [pa.RecordBatch.from_pylist(ordered[n : n + size], schema) for n in range(0, len(ordered), size)]
 
 
@@ -131,6 +135,86 @@ def test_marks_tell_the_session_of_each_row(monkeypatch: pytest.MonkeyPatch) -> 
         marker = session_kernel.marker(rule(1), "first_ts")
         found = [row for batch in marker(batches_of(rows, 2)) for row in batch.to_pylist()]
         assert {(row["user"], row["id"]): row["first_ts"] for row in found} == first, seed
+
+
+def packs_of(rows: list[Row], how: Sessions, places: dict[str, int]) -> Iterator[list[pa.RecordBatch]]:
+    """What the tasks behind the shuffle get: rows packed by two tasks, in two parts, by place and time."""
+    random.Random(1).shuffle(rows)
+    found = []
+    for half in (rows[::2], rows[1::2]):
+        batches = []
+        for batch in batches_of(half, 3, in_order=False) if half else ():
+            own = pa.array([places[user] for user in batch.column("user").to_pylist()], pa.int64())
+            batches.append(batch.append_column(packing.PLACE, own))
+        found += [row for batch in packing.packer(how, [5, 9])(batches) for row in batch.to_pylist()]
+    schema = pa.schema([("part", pa.int32()), ("place", pa.int64()), ("at", pa.int64()), ("pack", pa.binary())])
+    for part in (5, 9):
+        own = sorted((row for row in found if row["part"] == part), key=lambda row: (row["place"], row["at"]))
+        yield [pa.RecordBatch.from_pylist(own[n : n + 2], schema) for n in range(0, len(own), 2)]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a hash each", "one hash for all"])
+@pytest.mark.parametrize(("run", "pack", "held"), [(4, 2, 1), (8, 3, 4), (262_144, 8_192, 65_536)])
+def test_100_cases_in_packs_equal_the_oracle(
+    run: int, pack: int, held: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_kernel, "_ROWS", 1)
+    for name, value in {"_RUN_ROWS": run, "_PACK_ROWS": pack, "_ROWS": held}.items():
+        monkeypatch.setattr(packing, name, value)
+    for seed in range(100):
+        rows = some_rows(seed)
+        rng = random.Random(seed)
+        places = {f"u{n}": 7 if shared else rng.randrange(-(2**63), 2**63) for n in range(4)}
+        wanted = oracle(rows, timedelta(days=1))
+        kernel = session_kernel.kernel(rule(1), packs=True)
+        found = [
+            row for packs in packs_of(rows, rule(1), places) for batch in kernel(packs) for row in batch.to_pylist()
+        ]
+        assert sorted(found, key=lambda row: (row["user"], row["first_ts"])) == wanted, seed
+
+
+def test_one_visitor_with_half_of_all_events_is_held_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory at once is as many packs as tasks overlap in time, not all that the visitor did."""
+    stamp = pa.timestamp("us", "UTC")
+    monkeypatch.setattr(packing, "_RUN_ROWS", 1_000)
+    monkeypatch.setattr(packing, "_PACK_ROWS", 100)
+    monkeypatch.setattr(packing, "_ROWS", 500)
+    rows = [(n // 2 if n % 2 else 0, n) for n in range(20_000)]
+    columns = [[user for user, _ in rows], [user * 10**12 for user, _ in rows]]
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(columns[0], pa.int64()), pa.array([n for _, n in rows], stamp), pa.array(columns[1], pa.int64())],
+        names=["user", "at", packing.PLACE],
+    )
+    how = Sessions(key="user", time="at")
+    batches = [batch.slice(n, 1_000) for n in range(0, len(rows), 1_000)]
+    packs = pa.Table.from_batches(packing.packer(how, [0])(batches)).sort_by(
+        [("place", "ascending"), ("at", "ascending")]
+    )
+    most = 0
+    joined = packing._joined
+
+    def watched(tables: list[pa.Table]) -> pa.Table:
+        nonlocal most
+        most = max(most, sum(table.num_rows for table in tables))
+        return joined(tables)
+
+    monkeypatch.setattr(packing, "_joined", watched)
+    found = pa.Table.from_batches(packing.in_order(how, packs.to_batches(max_chunksize=7)))
+    assert (
+        found.to_pydict()
+        == pa.table(batch.drop_columns([packing.PLACE]))
+        .sort_by([("user", "ascending"), ("at", "ascending")])
+        .to_pydict()
+    )
+    assert most < 3_000
+
+
+def test_parts_are_spread_as_spark_hashes_them(spark: SparkSession) -> None:
+    for parts in (2, 8, 200):
+        numbers = packing.part_numbers(parts)
+        frame = spark.createDataFrame([(number,) for number in numbers], "part int")
+        found = [row[0] for row in frame.selectExpr(f"pmod(hash(part), {parts})").collect()]
+        assert found == list(range(parts))
 
 
 @pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from penstock_jobs.web.packing import Ints, OnBatches, gathered, in_order
 from penstock_jobs.web.sessionizer import Sessions
 
 # Spark hands over 10,000 rows at a time; what a batch costs beside its rows is paid once for so many.
@@ -18,8 +19,6 @@ _ROWS = 65_536
 # Up to here doubles count whole numbers one by one.
 _EXACT = 2.0**53
 _NONE = np.int64(np.iinfo(np.int64).min)
-
-Ints = NDArray[np.int64]
 
 
 @dataclass
@@ -67,27 +66,12 @@ def _micros(column: pa.ChunkedArray) -> Ints:
     return found
 
 
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches put together to tables of enough rows."""
-    held: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in batches:
-        if batch.num_rows:
-            held.append(batch)
-            rows += batch.num_rows
-        if rows >= _ROWS:
-            yield pa.Table.from_batches(held).combine_chunks()
-            held, rows = [], 0
-    if held:
-        yield pa.Table.from_batches(held).combine_chunks()
-
-
-def marker(how: Sessions, name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def marker(how: Sessions, name: str) -> OnBatches:
     """The function for `mapInArrow` behind `sessionizer.marked`."""
 
     def mark(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         carry: _Carry | None = None
-        for table in _gathered(batches):
+        for table in gathered(batches, _ROWS):
             cut, firsts, carry = _cut(table, how, carry)
             own = firsts[cut.session]
             result = table.append_column(name, pa.array(own, pa.timestamp("us", "UTC")))
@@ -98,13 +82,13 @@ def marker(how: Sessions, name: str) -> Callable[[Iterable[pa.RecordBatch]], Ite
     return mark
 
 
-def kernel(how: Sessions) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow` behind `sessionizer.sessionized`."""
+def kernel(how: Sessions, *, packs: bool = False) -> OnBatches:
+    """The function for `mapInArrow` behind `sessionizer.sessionized`; rows come in order, or in packs."""
 
     def sum_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         carry: _Carry | None = None
         open_: _Sums | None = None
-        for table in _gathered(batches):
+        for table in gathered(in_order(how, batches) if packs else batches, _ROWS):
             cut, firsts, carry = _cut(table, how, carry)
             sums = _Sums.of(table, how, cut, firsts)
             if open_ is not None and not cut.goes_on:
@@ -164,6 +148,8 @@ class _Sums:
         numbers: dict[str, NDArray[Any]] = {}
         for name, column in how.sums.items():
             numbers[name] = _summed(_one(table.column(column)), session, sessions)
+        for name, (column, value) in how.having.items():
+            numbers[name] = _having(_one(table.column(column)), value, session, sessions)
         for name, column in how.least.items():
             numbers[name] = _extreme(table.column(column), session, sessions, least=True)
         for name, column in how.greatest.items():
@@ -188,7 +174,7 @@ class _Sums:
             if has_mine and (name in how.firsts or not has_theirs):
                 values = pa.concat_arrays([mine[0], theirs[0].slice(1)])
                 later.taken[name] = (values, np.concatenate([mine[1], theirs[1][1:]]))
-        for name in how.sums:
+        for name in (*how.sums, *how.having):
             later.numbers[name][0] += self.numbers[name][0]
         for names, pick in ((how.least, min), (how.greatest, max)):
             for name in names:
@@ -245,6 +231,8 @@ class _Sums:
         for name in (*how.least, *how.greatest):
             numbers = self.numbers[name]
             columns[name] = pa.array(numbers, pa.int64(), mask=numbers == _NONE).cast(stamp)
+        for name in how.having:
+            columns[name] = pa.array(self.numbers[name])
         for name, (numbers, _, _) in self.distinct.items():
             columns[name] = pa.array(numbers)
         for name, (of, names, numbers) in self.counts.items():
@@ -272,7 +260,8 @@ def _taken(
     else:
         # Of rows that write to one place the last one stands.
         at[session[rows][::-1]] = rows[::-1]
-    return _one(table.column(column)).take(pa.array(at, mask=at < 0)), at >= 0
+    found = _one(table.column(column)).take(pa.array(at, mask=at < 0))
+    return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found, at >= 0
 
 
 def _summed(values: pa.Array, session: Ints, sessions: int) -> NDArray[Any]:
@@ -285,6 +274,16 @@ def _summed(values: pa.Array, session: Ints, sessions: int) -> NDArray[Any]:
     total = np.zeros(sessions, dtype=np.int64)
     np.add.at(total, session, whole)
     return total
+
+
+def _having(values: pa.Array, value: str, session: Ints, sessions: int) -> Ints:
+    if pa.types.is_dictionary(values.type):
+        # Once for each value, not for each row.
+        same = pc.equal(values.dictionary, value).take(values.indices)
+    else:
+        same = pc.equal(values, value)
+    has = pc.fill_null(same, fill_value=False).to_numpy(zero_copy_only=False)
+    return np.bincount(session[has], minlength=sessions).astype(np.int64)
 
 
 def _extreme(column: pa.ChunkedArray, session: Ints, sessions: int, *, least: bool) -> Ints:

@@ -1,4 +1,4 @@
-"""Sessions of a frame: rows are brought together by visitor, sorted by time, and handed to the session kernel.
+"""Sessions of a frame: rows are brought together by visitor, put in order, and handed to the session kernel.
 
 A group-by needs sessions to be numbered first, and numbering them takes windows over all rows. Rows that come sorted
 can be cut into sessions where a gap is longer than the timeout, and summed up between the cuts, in one pass.
@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
+
+# The first version of Spark that limits a batch on its way to Python by bytes too.
+_PACKS_SINCE = 4
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Sessions:
         firsts: Name: (column, the boolean column of rows that count, or None for all): the value of the first row.
         lasts: Name: as `firsts`, of the last row.
         sums: Name: a column of whole numbers or doubles; nulls count as 0.
+        having: Name: (a string column, a value): the rows that have it are counted.
         least: Name: a timestamp column whose least value is told.
         greatest: As `least`.
         distinct: Name: a bigint column whose different values are counted, nulls not.
@@ -41,6 +45,7 @@ class Sessions:
     firsts: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     lasts: Mapping[str, tuple[str, str | None]] = field(default_factory=dict)
     sums: Mapping[str, str] = field(default_factory=dict)
+    having: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     least: Mapping[str, str] = field(default_factory=dict)
     greatest: Mapping[str, str] = field(default_factory=dict)
     distinct: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +56,7 @@ class Sessions:
         taken = {name: types[column] for named in (self.firsts, self.lasts) for name, (column, _) in named.items()}
         whole = {name: "double" if types[column] == "double" else "bigint" for name, column in self.sums.items()}
         stamps = dict.fromkeys((*self.least, *self.greatest), "timestamp")
-        counted = dict.fromkeys(self.distinct, "bigint")
+        counted = dict.fromkeys((*self.having, *self.distinct), "bigint")
         listed = dict.fromkeys(self.counts, "array<struct<name: string, rows: bigint>>")
         own = {
             self.key: types[self.key],
@@ -73,17 +78,21 @@ def sessionized(
     Args:
         frame: With the key, the time and the columns that put events in order.
         how: How rows become sessions.
-        prepare: Makes all other columns out of those of the frame. It is called when rows have been brought together,
-            so that what it makes does not travel.
+        prepare: Makes all other columns out of those of the frame, row by row.
     """
     used = [how.key, how.time, *how.order, *how.sums.values(), *how.least.values(), *how.greatest.values()]
-    used += [*how.distinct.values(), *how.counts.values()]
+    used += [*how.distinct.values(), *how.counts.values(), *[column for column, _ in how.having.values()]]
     for column, mask in (*how.firsts.values(), *how.lasts.values()):
         used += [column, *([mask] if mask else [])]
-    rows = prepare(_sorted(frame, how)).select(*dict.fromkeys(used))
+    from penstock_jobs.web.packing import packed
     from penstock_jobs.web.session_kernel import kernel
 
-    return rows.mapInArrow(kernel(how), how.schema(dict(rows.dtypes)))
+    if not _packs(frame.sparkSession):
+        # What is made behind the shuffle does not travel.
+        rows = prepare(_sorted(frame, how)).select(*dict.fromkeys(used))
+        return rows.mapInArrow(kernel(how), how.schema(dict(rows.dtypes)))
+    rows = prepare(frame).select(*dict.fromkeys(used))
+    return packed(rows, how).mapInArrow(kernel(how, packs=True), how.schema(dict(rows.dtypes)))
 
 
 def marked(frame: DataFrame, how: Sessions, name: str = "first_ts") -> DataFrame:
@@ -93,6 +102,11 @@ def marked(frame: DataFrame, how: Sessions, name: str = "first_ts") -> DataFrame
     from penstock_jobs.web.session_kernel import marker
 
     return rows.mapInArrow(marker(how, name), f"{schema}, `{name}` timestamp")
+
+
+def _packs(spark: SparkSession) -> bool:
+    """Whether packs can be used: Spark 3.5 would hand over all those of a partition at once, however large they are."""
+    return int(spark.version.partition(".")[0]) >= _PACKS_SINCE
 
 
 def _sorted(frame: DataFrame, how: Sessions) -> DataFrame:

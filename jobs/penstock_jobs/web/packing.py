@@ -1,0 +1,230 @@
+"""Brings the rows of a key together in order as packed Arrow batches: Spark moves and sorts few wide rows, not many.
+
+Each task sorts some rows at a time by the hash of their key and by time, and packs what belongs together. Behind the
+shuffle packs come in the order of their first rows: whatever is before the first row of the next one is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from penstock_jobs.web.sessionizer import Sessions
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+PLACE = "_place"
+SCHEMA = "part int, place bigint, at bigint, pack binary"
+
+# Rows that a task sorts at once, and the rows of a pack. The first makes packs few; the second keeps little of a
+# visitor with very many events in memory behind the shuffle.
+_RUN_ROWS = 262_144
+_RUN_BYTES = 128 * 1024 * 1024
+_PACK_ROWS = 8_192
+_PACK_BYTES = 1024 * 1024
+_ROWS = 65_536
+_PLACES = 2**32
+
+Ints = NDArray[np.int64]
+OnBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+def packed(rows: DataFrame, how: Sessions) -> DataFrame:
+    """Rows as packs, those of a key in one partition and in order; `in_order` takes them out again."""
+    spark = rows.sparkSession
+    wanted = spark.conf.get("spark.sql.adaptive.coalescePartitions.initialPartitionNum", None)
+    parts = part_numbers(int(wanted or spark.conf.get("spark.sql.shuffle.partitions", "200") or 200))
+    placed = rows.selectExpr("*", f"xxhash64(`{how.key}`) AS {PLACE}")
+    return placed.mapInArrow(packer(how, parts), SCHEMA).repartition("part").sortWithinPartitions("place", "at", "part")
+
+
+def part_numbers(parts: int) -> list[int]:
+    """Numbers of which Spark's hash partitioning puts one into each partition.
+
+    >>> part_numbers(4)
+    [12, 6, 2, 0]
+    """
+    found: dict[int, int] = {}
+    number = 0
+    while len(found) < parts:
+        found.setdefault(_murmur3(number) % parts, number)
+        number += 1
+    return [found[part] for part in range(parts)]
+
+
+def _murmur3(number: int) -> int:
+    """Spark's hash of an int: Murmur3 (x86, 32 bits) with the seed 42, as a signed number."""
+    mask = 0xFFFFFFFF
+    mixed = (number * 0xCC9E2D51) & mask
+    mixed = ((mixed << 15 | mixed >> 17) * 0x1B873593) & mask
+    found = 42 ^ mixed
+    found = ((found << 13 | found >> 19) & mask) * 5 + 0xE6546B64 & mask
+    found ^= 4
+    found = (found ^ found >> 16) * 0x85EBCA6B & mask
+    found = (found ^ found >> 13) * 0xC2B2AE35 & mask
+    found ^= found >> 16
+    return found - 2**32 if found >= 2**31 else found
+
+
+def packer(how: Sessions, parts: list[int]) -> OnBatches:
+    """The function for `mapInArrow` that packs rows with PLACE."""
+
+    def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for table in gathered(batches, _RUN_ROWS, _RUN_BYTES):
+            places, times = _moments(table, how)
+            order = np.lexsort((times, places))
+            table, places, times = table.take(pa.array(order)).combine_chunks(), places[order], times[order]  # noqa: PLW2901
+            # The upper half of a place, from 0: as many places in each part.
+            part = (((places >> 32) + 2**31) * len(parts)) // _PLACES
+            bounds = np.flatnonzero(np.r_[True, np.diff(part) != 0])
+            ends = np.r_[bounds[1:], len(part)]
+            most = min(_PACK_ROWS, max(1, table.num_rows * _PACK_BYTES // max(table.nbytes, 1)))
+            begins = np.concatenate([np.arange(b, e, most) for b, e in zip(bounds, ends, strict=True)])
+            sizes = np.diff(np.r_[begins, len(part)])
+            packs = [_pack(table.slice(b, size), how) for b, size in zip(begins.tolist(), sizes.tolist(), strict=True)]
+            yield pa.RecordBatch.from_arrays(
+                [
+                    pa.array(np.array(parts, dtype=np.int32)[part[begins]]),
+                    pa.array(places[begins]),
+                    pa.array(times[begins]),
+                    pa.array(packs, pa.binary()),
+                ],
+                names=["part", "place", "at", "pack"],
+            )
+
+    return pack
+
+
+def in_order(how: Sessions, packs: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows in packs, by key, time and order; strings may be dictionaries, but for the key."""
+    held: list[pa.Table] = []
+    rows, enough = 0, _ROWS
+    last: pa.Table | None = None
+    for batch in packs:
+        for place, at, pack in zip(*[batch.column(name) for name in ("place", "at", "pack")], strict=True):
+            if rows >= enough:
+                done, rest = _split(_joined(held), how, place.as_py(), at.as_py(), last)
+                # What is put in order again and again costs no more than what is done.
+                held, rows, enough = [rest], rest.num_rows, max(_ROWS, 2 * rest.num_rows)
+                if done.num_rows:
+                    last = done.slice(done.num_rows - 1)
+                    yield from done.drop_columns([PLACE]).to_batches()
+            table = pa.ipc.open_stream(pack.as_buffer()).read_all()
+            held.append(table)
+            rows += table.num_rows
+    if held:
+        done, _ = _split(_joined(held), how, None, None, last)
+        yield from done.drop_columns([PLACE]).to_batches()
+
+
+def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _RUN_BYTES) -> Iterator[pa.Table]:
+    """Batches put together to tables of so many rows or bytes at least."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.num_rows:
+            held.append(batch)
+        if held and (sum(each.num_rows for each in held) >= rows or sum(each.nbytes for each in held) >= size):
+            yield pa.Table.from_batches(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+def _moments(table: pa.Table, how: Sessions) -> tuple[Ints, Ints]:
+    times = table.column(how.time).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    return table.column(PLACE).to_numpy(), times.to_numpy()
+
+
+def _ordered(table: pa.Table, how: Sessions, places: Ints, times: Ints, last: pa.Table | None) -> Ints:
+    """The rows' numbers in order; of keys of one hash the one that has begun comes first."""
+    order: Ints = np.lexsort((times, places))
+    place, time = places[order], times[order]
+    same = place[1:] == place[:-1]
+    if _is_shared(table.column(how.key).take(pa.array(order)), same):
+        begun = pa.repeat(False, table.num_rows)
+        if last is not None:
+            begun = pc.equal(table.column(how.key), last.column(how.key)[0])
+        told = table.append_column("_later", pc.invert(begun))
+        return _sorted(told, [PLACE, "_later", how.key, how.time, *how.order])
+    tied = same & (time[1:] == time[:-1])
+    if how.order and tied.any():
+        # Only rows of one key and time are held against each other by the other columns.
+        among = np.r_[tied, False] | np.r_[False, tied]
+        some = order[among]
+        order[among] = some[_sorted(table.take(pa.array(some)), [PLACE, how.time, *how.order])]
+    return order
+
+
+def _is_shared(keys: pa.ChunkedArray, same: NDArray[np.bool_]) -> bool:
+    """Whether neighbours of one place have different keys: two keys have one hash."""
+    if not len(same):
+        return False
+    other = pc.fill_null(pc.not_equal(keys.slice(1), keys.slice(0, len(keys) - 1)), fill_value=False)
+    return bool((other.to_numpy() & same).any())
+
+
+def _sorted(table: pa.Table, names: list[str]) -> Ints:
+    """The rows' numbers by some columns, nulls first as for Spark."""
+    keys = []
+    for name in names:
+        if table.column(name).null_count:
+            table = table.append_column(f"{name} is there", table.column(name).is_valid())
+            keys.append((f"{name} is there", "ascending"))
+        keys.append((name, "ascending"))
+    found: Ints = pc.sort_indices(table, sort_keys=keys).to_numpy()
+    return found
+
+
+def _split(
+    table: pa.Table, how: Sessions, place: int | None, at: int | None, last: pa.Table | None
+) -> tuple[pa.Table, pa.Table]:
+    """The rows before a moment of a place, in order, and the others; `last` is the row before them."""
+    places, times = _moments(table, how)
+    order = _ordered(table, how, places, times, last)
+    table = table.take(pa.array(order)).combine_chunks()
+    if place is None or at is None:
+        return table, table.slice(0, 0)
+    places, times = places[order], times[order]
+    begin, end = np.searchsorted(places, place, "left"), np.searchsorted(places, place, "right")
+    here = table.column(how.key).slice(begin, end - begin)
+    if last is not None and last.column(PLACE)[0].as_py() == place:
+        here = pa.chunked_array([*last.column(how.key).chunks, *here.chunks])
+    # Rows of two keys of one hash stay together until both are whole.
+    alone = not _is_shared(here, np.ones(max(len(here) - 1, 0), dtype=bool))
+    cut = int(begin + (np.searchsorted(times[begin:end], at, "left") if alone else 0))
+    return table.slice(0, cut), table.slice(cut).combine_chunks()
+
+
+def _pack(table: pa.Table, how: Sessions) -> bytes:
+    """A table as an Arrow stream, strings that come again and again as dictionaries, but for what is put in order."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) and field.name not in (how.key, *how.order):
+            coded = table.column(index).combine_chunks().dictionary_encode()
+            codes: Any = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+            if len(codes.dictionary) * 2 <= table.num_rows:
+                table = table.set_column(index, field.name, codes)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
+        stream.write_table(table)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Tables of the same columns as one; a column that is a dictionary in some of them only is none."""
+    names = tables[0].column_names
+    mixed = [name for name in names if len({table.schema.field(name).type for table in tables}) > 1]
+    plain = []
+    for table in tables:
+        for name in mixed:
+            column = table.column(name)
+            if pa.types.is_dictionary(column.type):
+                table = table.set_column(names.index(name), name, column.cast(column.type.value_type))  # noqa: PLW2901
+        plain.append(table)
+    return pa.concat_tables(plain).unify_dictionaries().combine_chunks()
