@@ -152,12 +152,20 @@ def test_the_order_says_which_of_duplicates_stays(spark: SparkSession) -> None:
 
 def test_a_frame_of_its_own_rows_is_held_to_the_contract_too(spark: SparkSession) -> None:
     df = spark.createDataFrame([(1, DAY, "a"), (None, DAY, "b"), (2, None, "c")], "id int, day date, item string")
-    found = judged(df, preserving=False).select("id", stage.SLICE, stage.DISPOSITION, stage.FILE, stage.HASH).collect()
+    gated = judged(df, preserving=False)
+    assert not {stage.REASON, stage.FILE, stage.HASH} & set(gated.columns)  # the same for all rows
+    found = gated.select("id", stage.SLICE, stage.DISPOSITION, F.col(f"{stage.ERRORS}.column").alias("where")).collect()
     assert sorted((tuple(each) for each in found), key=repr) == [
-        (1, DAY, stage.ACCEPTED, None, None),
-        (2, None, stage.QUARANTINED, None, None),
-        (None, DAY, stage.QUARANTINED, None, None),
+        (1, DAY, stage.ACCEPTED, None),
+        (2, None, stage.QUARANTINED, ["day"]),
+        (None, DAY, stage.QUARANTINED, ["id"]),
     ]
+
+
+def test_rows_with_which_nothing_can_be_wrong_carry_no_marks(spark: SparkSession) -> None:
+    free = Dataset(name="shop.free", format="delta", location="free", columns=(Column(name="id", type="int"),))
+    df = spark.createDataFrame([(1, "more"), (None, "more")], "id int, more string")
+    assert gate.candidates(df, free, "shop", preserving=False, from_text=False).columns == ["id", stage.SLICE]
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,16 @@ def test_a_table_that_is_not_sliced_has_all_rows_in_one_file(tmp_path: Path) -> 
     assert {value for value, *_ in counts(result)} == {"2010-12-01", "2010-12-02", None}
 
 
+def test_marks_that_are_missing_are_those_of_accepted_rows(tmp_path: Path) -> None:
+    rows = [{"id": n, "item": "x", stage.SLICE: (D1, D2)[n % 2]} for n in range(5)]
+    schema = pa.schema([_INPUT.field(name) for name in ("id", "item", stage.SLICE)])
+    made = stage.writer(plan(tmp_path))([pa.RecordBatch.from_pylist(rows, schema=schema)])
+    result = [each for batch in made for each in batch.to_pylist()]
+    assert counts(result) == {("2010-12-01", None, ACCEPTED, None): 3, ("2010-12-02", None, ACCEPTED, None): 2}
+    assert of_kind(result, "quarantine") == []
+    assert sum(each["rows"] for each in of_kind(result, "data")) == 5
+
+
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:
     assert written(plan(tmp_path)) == []
     assert written(plan(tmp_path), []) == []

@@ -43,6 +43,8 @@ def candidates(
 ) -> DataFrame:
     """The output's declared columns, `storage.stage.MARKS` and the rules' bits, one row for each row of the frame.
 
+    Marks that are the same for all rows are left to the writer: each column costs time on its way to it.
+
     What a row breaks is judged in this order: it could not be parsed or does not fit the input's types; it is
     dropped; it breaks the output's contract (null where none may be, outside of its slice) or a rule that rejects; it
     is a duplicate. No rule is put to what could not be read, is dropped or is a duplicate.
@@ -71,9 +73,15 @@ def candidates(
     if not preserving:
         own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
         frame, found = _judged(frame, own, F.lit(True), rules, lookup)
-        bad, errors = _together(_any_of(_contract(dataset)), found)
+        promises = _any_of(_contract(dataset))
+        if promises is None and found is None:
+            # Nothing can be wrong with a row.
+            names = [name for group in (rules.mask_names if rules else ()) for name in group]
+            return frame.select(*columns, own.alias(stage.SLICE), *[F.col(name) for name in names])
+        bad, errors = _together(promises, found)
         nothing = F.lit(None).cast("string")
-        return _with_marks(frame, columns, own, bad, errors, nothing, F.lit(None), None, from_text, rules)
+        marked = _with_marks(frame, columns, own, bad, errors, nothing, F.lit(None), None, from_text, rules)
+        return marked.drop(stage.REASON, stage.FILE, stage.HASH)
     if ROW not in frame.columns or SLICE not in frame.columns:
         lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
         raise SchemaError(

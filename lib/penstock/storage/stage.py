@@ -57,6 +57,16 @@ _RESULT = pa.schema(
     ]
 )
 
+_FINDING = pa.struct([(name, pa.string()) for name in ("rule", "column", "value", "message")])
+_MISSING = {
+    DISPOSITION: pa.scalar(ACCEPTED, pa.int32()),
+    REASON: pa.scalar(None, pa.string()),
+    FILE: pa.scalar(None, pa.int32()),
+    HASH: pa.scalar(None, pa.int64()),
+    RAW: pa.scalar(None, pa.string()),
+    ERRORS: pa.scalar(None, pa.list_(_FINDING)),
+}
+
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
 _BUFFER_BYTES = 128 * 1024 * 1024
 _OPEN_FILES = 64
@@ -246,7 +256,10 @@ def slice_value(text: str) -> date | datetime:
 
 
 def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    """The function for `mapInArrow`: rows with MARKS in, rows of RESULT_SCHEMA out."""
+    """The function for `mapInArrow`: rows with MARKS in, rows of RESULT_SCHEMA out.
+
+    A mark that is missing is that of a row of no file with which nothing is wrong.
+    """
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         accepted = SliceWriter("data", plan.root, plan.folder, plan.file_bytes)
@@ -256,7 +269,7 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
         for batch in batches:
             if batch.num_rows == 0:
                 continue
-            for value, part in _by_slice(batch):
+            for value, part in _by_slice(_completed(batch)):
                 _count(tally.counts, value, part)
                 disposition = part.column(DISPOSITION)
                 good = pc.equal(disposition, ACCEPTED)
@@ -280,6 +293,14 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
             yield result(rows)
 
     return write
+
+
+def _completed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with all marks."""
+    for name, value in _MISSING.items():
+        if name not in batch.schema.names:
+            batch = batch.append_column(name, pa.repeat(value, batch.num_rows))
+    return batch
 
 
 def _rejected(plan: StagePlan, bad: pa.RecordBatch, value: str | None) -> pa.RecordBatch:
