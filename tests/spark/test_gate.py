@@ -63,7 +63,7 @@ def judged(df: DataFrame, *, preserving: bool = True) -> DataFrame:
 def fates(df: DataFrame) -> list[tuple[Any, ...]]:
     """(id, fate, reason for the drop, rules that are broken) of each row, by id."""
     found = df.select("id", stage.DISPOSITION, stage.REASON, F.col(f"{stage.ERRORS}.rule").alias("rules")).collect()
-    return sorted(((r[0], FATES[r[1]], r[2], r[3]) for r in found), key=repr)
+    return sorted(((r[0], FATES[r[1]], r[2], r[3] or None) for r in found), key=repr)
 
 
 def test_what_the_writer_gets(spark: SparkSession) -> None:
@@ -71,7 +71,7 @@ def test_what_the_writer_gets(spark: SparkSession) -> None:
     df = frame(spark, rows).withColumn("more", F.lit(1))
     expected = spark.createDataFrame(
         [
-            (DAY, 1, "a", DAY, stage.ACCEPTED, None, 0, None, None, None),
+            (DAY, 1, "a", DAY, stage.ACCEPTED, None, 0, None, None, []),
             (DAY, None, "b", DAY, stage.QUARANTINED, None, 0, 8, '{"day":"2010-12-01","item":"b"}',
              [("not_null", "id", None, "is null, which the column forbids")]),
             (None, None, None, DAY, stage.QUARANTINED, None, 0, 9, "x,y",

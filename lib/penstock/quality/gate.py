@@ -10,7 +10,7 @@ from penstock.errors import ConfigurationError, SchemaError, did_you_mean
 from penstock.lazy import F
 from penstock.quality.marks import DROP, DUPLICATE
 from penstock.storage import stage
-from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding
+from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding, no_findings
 from penstock.storage.types import spark_name
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ def _with_marks(
     )
     # The text of a row that could be parsed is looked up in its file, which this stands in for.
     values = F.to_json(F.struct(*columns))
-    # Only what a row needs travels to the writer: hashes and findings of good rows are nulls, which cost nothing. All
-    # in one step, for each one more would copy every row.
+    # Only what a row needs travels to the writer: hashes and texts of good rows are nulls, which cost nothing. All in
+    # one step, for each one more would copy every row.
     return frame.select(
         *columns,
         slice_value.alias(stage.SLICE),
@@ -188,7 +188,7 @@ def _with_marks(
         file.alias(stage.FILE),
         F.when(rejected, position).alias(stage.HASH),
         F.when(rejected, F.coalesce(raw, values) if from_text else values).alias(stage.RAW),
-        F.when(rejected, errors).alias(stage.ERRORS),
+        F.when(rejected, errors).otherwise(no_findings()).alias(stage.ERRORS),
         *[F.col(name) for names in (rules.mask_names if rules else ()) for name in names],
     )
 

@@ -13,7 +13,7 @@ from penstock.storage.arrow import mapped
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import StagedFile, Table, relative
 from penstock.storage.publish import Swap
-from penstock.storage.rows import BROKEN_TYPE
+from penstock.storage.rows import no_findings
 from penstock.storage.stage import StagePlan
 from penstock.storage.types import ddl
 from penstock.storage.uri import as_glob, of_uri
@@ -144,6 +144,6 @@ def written(dataset: Dataset) -> list[Column]:
         stage.DISPOSITION: F.lit(stage.ACCEPTED),
         stage.REASON: F.lit(None).cast("string"),
         stage.FILE: F.lit(None).cast("int"),
-        stage.ERRORS: F.lit(None).cast(BROKEN_TYPE),
+        stage.ERRORS: no_findings(),
     }
     return [*[F.col(f"`{name}`") for name in dataset.column_names], *[mark.alias(name) for name, mark in marks.items()]]

@@ -46,6 +46,15 @@ def finding(rule: str, column: str, value: SparkColumn, message: SparkColumn | s
     )
 
 
+def no_findings() -> SparkColumn:
+    """The verdict on a row that breaks nothing: an empty list.
+
+    A null would do, but Spark's Arrow writer asks for the size of a batch at each row (since 4.1), and then goes over
+    all rows since the last list again: a batch costs the square of its rows.
+    """
+    return F.array().cast(BROKEN_TYPE)
+
+
 def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: frozenset[str]) -> DataFrame:
     """Cast the columns read as text to their declared types and note what does not fit.
 
