@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -58,18 +59,23 @@ class FraudFeaturesParams(Params):
 
 def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> DataFrame:
     """Transactions (fraud.transactions) to one row each with what was known then; see docs/jobs/fraud_features.md."""
+    from penstock_jobs.fraud.packs import by, gathered, in_order_of, packed, partitions
+
     delay = params.label_delay_days
-    keys = transactions.select(*KEYS)
-    cards = keys.repartition("card_id").mapInArrow(
-        partial(_arrow, kernel=partial(card_features, delay_days=delay), names=tuple(OF_CARD)),
-        f"{KEY_TYPES}, {_ddl(OF_CARD)}",
+    days = [row["slice"] for row in slices.select("slice").collect()]
+    # A day's rows come together, so that they are few files; of few days each is spread over more tasks.
+    spread = max(1, partitions(transactions.sparkSession) // max(1, len(days)))
+    keys = packed(transactions.select(*KEYS), gathered, by("card_id"))
+    of_card = partial(card_features, delay_days=delay)
+    cards = packed(keys, partial(_with, kernel=of_card, names=tuple(OF_CARD)), by("terminal_id"))
+    of_terminal = partial(terminal_features, delay_days=delay)
+    both = packed(
+        cards,
+        partial(_with, kernel=of_terminal, names=tuple(OF_TERMINAL), days=days),
+        partial(_day_and_share, spread=spread),
     )
-    both = cards.repartition("terminal_id").mapInArrow(
-        partial(_arrow, kernel=partial(terminal_features, delay_days=delay), names=tuple(OF_TERMINAL)),
-        f"{KEY_TYPES}, {_ddl(OF_CARD)}, {_ddl(OF_TERMINAL)}",
-    )
-    asked = F.broadcast(slices.select(F.col("slice").alias("tx_date")))
-    return both.join(asked, "tx_date", "left_semi").withColumns(
+    rows = both.mapInArrow(in_order_of("tx_date"), f"{KEY_TYPES}, {_ddl(OF_CARD)}, {_ddl(OF_TERMINAL)}")
+    return rows.withColumns(
         {
             "weekend": F.dayofweek("tx_ts").isin(1, 7).cast("int"),
             "night": (F.hour("tx_ts") <= 6).cast("int"),
@@ -157,29 +163,42 @@ def _empty(types: dict[str, str], rows: int) -> Values:
     return made
 
 
-def _arrow(batches: Iterable[pa.RecordBatch], kernel: Kernel, names: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
-    """A kernel for `mapInArrow`: all rows of a card or terminal are in one partition, which is taken as a whole."""
+def _with(
+    batches: Iterable[pa.RecordBatch], kernel: Kernel, names: tuple[str, ...], days: Sequence[date] | None = None
+) -> Iterator[pa.Table]:
+    """What a kernel adds to all rows of a partition, for `packs.packed`; with `days`, the rows of those days only."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    held = list(batches)
-    table = pa.Table.from_batches(held) if held else None
-    if table is None or not table.num_rows:
+    from penstock_jobs.fraud.packs import unpacked
+
+    table = unpacked(batches)
+    if table is None:
         return
-    amount = table.column("amount").to_numpy()
     made = kernel(
         {
             "card_id": table.column("card_id").to_numpy(),
             "terminal_id": table.column("terminal_id").to_numpy(),
             "time": table.column("tx_ts").cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(),
-            "amount": np.rint(amount * 10_000).astype(np.int64),
+            "amount": np.rint(table.column("amount").to_numpy() * 10_000).astype(np.int64),
             "fraud": pc.fill_null(table.column("is_fraud"), False).cast(pa.int64()).to_numpy(),
         }
     )
     for name in names:
         table = table.append_column(name, pa.array(made[name], from_pandas=True))
-    yield from table.combine_chunks().to_batches(max_chunksize=65_536)
+    if days is not None:
+        table = table.filter(pc.is_in(table.column("tx_date"), pa.array(days, pa.date32())))
+    yield table
+
+
+def _day_and_share(table: pa.Table, spread: int) -> Whole:
+    """The day of each row, as many numbers as it is spread over."""
+    import pyarrow as pa
+
+    day: Whole = table.column("tx_date").cast(pa.int32()).cast(pa.int64()).to_numpy()
+    share: Whole = table.column("transaction_id").to_numpy() % spread
+    return day * spread + share
 
 
 def _ddl(types: dict[str, str]) -> str:
