@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from penstock import registry, runner
 from penstock.config import Config, load
 from penstock.spec import asked_intervals, resolve
+from penstock_jobs.clickstream.events import begins_with_json, is_json
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,6 +58,24 @@ BAD: dict[str, tuple[dict[str, str], tuple[str, str] | None]] = {
 DROPPED = {
     "json": ({PAGE: '[{"id": '}, f"{PAGE} is no JSON"),
     "late": ({"derived_tstamp": "2026-02-26 09:00:00"}, "more than 3 days late"),
+}
+
+# What Spark 4's own function says of each, which 3.5 does not have.
+JSON = {
+    True: [
+        "{}",
+        "[]",
+        "null",
+        " 1",
+        "-1.5e3",
+        '"x"',
+        '{"a": {"b": [1, true]}}',
+        "1" * 400,
+        "1e999",
+        "{} x",
+        "[[" * 99 + "]]" * 99,
+    ],
+    False: ["", " ", "x", "{", '{"a"}', "[1,]", "NaN", "'x'", '"\t"', '{"a": 1, "a": 2}', "[" * 2000],
 }
 
 
@@ -130,3 +149,11 @@ def test_sessions_that_never_end_are_not_counted(done: tuple[Config, dict[str, A
     assert [(reason["rule"], reason["column"], reason["value"]) for reason in refused["reasons"]] == [
         ("no_runaway", "runaway", "rejected")
     ]
+
+
+@pytest.mark.parametrize("text_is_json", [True, False])
+def test_what_is_json_is_so_on_every_spark(spark: SparkSession, text_is_json: bool) -> None:
+    texts = JSON[text_is_json]
+    frame = spark.createDataFrame([(text,) for text in texts], "text string").withColumn("found", is_json("text"))
+    assert {row["text"]: row["found"] for row in frame.collect()} == dict.fromkeys(texts, text_is_json)
+    assert [begins_with_json(text) for text in texts] == [text_is_json] * len(texts)

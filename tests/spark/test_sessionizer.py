@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from penstock.collect import arrow_table
 from penstock_jobs.web import packing, session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
 
@@ -225,7 +226,7 @@ def test_the_same_through_spark(spark: SparkSession, timezone: str) -> None:
     spark.conf.set("spark.sql.session.timeZone", timezone)
     try:
         frame = spark.createDataFrame([tuple(row.values()) for row in rows], SCHEMA)
-        found = sessionized(frame, rule(1)).toArrow().to_pylist()
+        found = arrow_table(sessionized(frame, rule(1))).to_pylist()
         counted = marked(frame, rule(1)).count()
     finally:
         spark.conf.set("spark.sql.session.timeZone", before)

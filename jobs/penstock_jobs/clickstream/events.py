@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def transform(events: DataFrame, earlier: DataFrame, params: ClickstreamEventsPa
     # Before names are taken over: what is checked may be called as what is made of it.
     for name in mapping.json_columns:
         text = F.col(f"`{name}`")
-        events = drop_when(events, text.isNotNull() & ~_is_json(text), f"{name} is no JSON")
+        events = drop_when(events, text.isNotNull() & ~is_json(text), f"{name} is no JSON")
     typed = events.withColumns(mapped(mapping))
     days = F.date_diff(F.col(_SLICE), F.to_date("event_ts"))
     late = (days > params.days_late) & (F.col("event_ts") >= F.lit(_CREDIBLE).cast("timestamp"))
@@ -61,8 +62,40 @@ def transform(events: DataFrame, earlier: DataFrame, params: ClickstreamEventsPa
     return judged(_known(typed, earlier, mapping, params), params)
 
 
-def _is_json(text: Column) -> Column:
-    return F.try_parse_json(text).isNotNull()
+def is_json(text: Column | str) -> Column:
+    """Whether a text is JSON; null where it is null."""
+    if hasattr(F, "try_parse_json"):
+        return F.try_parse_json(text).isNotNull()
+    # What Spark 3.5 has itself takes single quotes, control characters and a name twice.
+    return F.udf(begins_with_json, "boolean")(text)
+
+
+def begins_with_json(text: str | None) -> bool | None:
+    """What Spark 4's `try_parse_json` says: whether there is a value of JSON; what follows it, it does not look at.
+
+    >>> [begins_with_json(text) for text in ('{"a": [1, null]}', '[{"id": ', '{"a": 1, "a": 2}', "NaN")]
+    [True, False, False, False]
+    """
+    if text is None:
+        return None
+    try:
+        _DECODER.raw_decode(text.lstrip(" \t\r\n"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(what: str) -> None:
+    raise ValueError(what)
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        _refuse("a name is there twice")
+
+
+# Of numbers nothing is made: they may be of any length.
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str, parse_constant=_refuse)
 
 
 def _known(events: DataFrame, earlier: DataFrame, mapping: Mapping, params: ClickstreamEventsParams) -> DataFrame:

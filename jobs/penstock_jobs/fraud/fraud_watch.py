@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params
+from penstock.collect import arrow_table
 from penstock_jobs.fraud.pictures import of_watch
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def drifted(today: DataFrame, said: DataFrame, entry: Entry) -> list[Moved]:
     from penstock.ml.watch import moved
 
     held: dict[str, Any] = dict(columns_of(today, entry.features))
-    held["score"] = said.select("score").toArrow().column("score").fill_null(float("nan")).to_numpy()
+    held["score"] = arrow_table(said.select("score")).column("score").fill_null(float("nan")).to_numpy()
     return moved(held, entry)
 
 
@@ -78,7 +79,7 @@ def performance(today: DataFrame, said: DataFrame, cards: int) -> tuple[Any, ...
     labels = today.where(F.col("is_fraud").isNotNull()).select("transaction_id", "is_fraud")
     table = said.where(F.col("score").isNotNull()).join(labels, "transaction_id")
     table = table.select("transaction_id", "card_id", "amount", "score", "decision", "is_fraud")
-    held = table.orderBy("transaction_id").toArrow().to_pydict()
+    held = arrow_table(table.orderBy("transaction_id")).to_pydict()
     if not held["score"]:
         return None
     label, score, amount = (np.array(held[name], float) for name in ("is_fraud", "score", "amount"))

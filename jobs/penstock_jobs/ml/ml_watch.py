@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params
+from penstock.collect import arrow_table
 from penstock_jobs.ml.pictures import of_watch
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def transform(
         try:
             now: dict[str, Any] = dict(columns_of(joined, entry.features))
             if "score" in entry.references:
-                now["score"] = joined.select("_score").toArrow().column("_score").to_numpy()
+                now["score"] = arrow_table(joined.select("_score")).column("_score").to_numpy()
             drifted += [(day, version, *each) for each in moved(now, entry)]
             if params.label is not None:
                 measured += [(day, version, *each) for each in _performance(joined, entry, params)]
@@ -88,7 +89,7 @@ def _performance(joined: DataFrame, entry: Any, params: MlWatchParams) -> list[t
     assert params.label is not None
     label = as_label(joined, params.label, params.positive).alias("label")
     known = joined.select("_id", label, "_score").where("label is not null and not isnan(label)")
-    held = known.orderBy("_id").toArrow()
+    held = arrow_table(known.orderBy("_id"))
     learner = Learner.model_validate_json(entry.row["learner"])
     found = measure(learner, held["label"].to_numpy(), held["_score"].to_numpy())
     return [(name, held.num_rows, real(of.value), real(of.low), real(of.high)) for name, of in found.items()]

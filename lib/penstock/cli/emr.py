@@ -1,4 +1,4 @@
-"""The commands of Amazon EMR: package, preflight, submit, watch, logs, cancel, cost."""
+"""The commands that bring work to Amazon EMR: package, preflight, plan, submit."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from penstock.cli import options as o
+from penstock.cli.emr_runs import DEFAULT_ENV, EmrEnv, follow
 
 if TYPE_CHECKING:
     from penstock.config import Config
     from penstock.emr.package import Packaged
-    from penstock.emr.records import Submission
     from penstock.emr.work import Asked, Resolved
 
-EmrEnv = Annotated[str, typer.Option("--env", metavar="NAME", help="emr-serverless, emr-ec2, emr-eks or one of yours.")]
 Artefact = Annotated[
     Path | None, typer.Option("--artefact", metavar="DIR", help="Where the artefact lies; by default below .penstock.")
 ]
@@ -25,16 +24,13 @@ Own = Annotated[
     list[str] | None,
     typer.Option("--requirement", metavar="WHAT", help="One more requirement or wheel, as pip takes it; repeatable."),
 ]
-Run = Annotated[str | None, typer.Argument(metavar="[RUN]", help="AWS's id, the run's key or a job; else the latest.")]
 OnlyJobs = Annotated[
     list[str] | None, typer.Option("--job", metavar="JOB", help="Of the nightly, only this; repeatable.")
 ]
-Prices = Annotated[Path | None, typer.Option("--prices", metavar="FILE", help="Prices in place of ours.")]
-_DEFAULT_ENV = "emr-serverless"
 
 
 def package(
-    env: EmrEnv = _DEFAULT_ENV,
+    env: EmrEnv = DEFAULT_ENV,
     conf: o.Conf = None,
     own: Own = None,
     artefact: Artefact = None,
@@ -43,7 +39,7 @@ def package(
     """Make the artefact that all flavours of EMR take: entry point, code and dependencies for EMR's platform."""
     from penstock.cli import about_emr, output
 
-    made = _packaged(_config(env, conf), conf, own, artefact)
+    made = _packaged(o.load_config(env, conf, None, None, None), conf, own, artefact)
     output.show({"folder": str(made.folder), **made.manifest.document()}, as_json, about_emr.print_package)
 
 
@@ -52,7 +48,7 @@ def preflight(
     interval: o.IntervalOption = None,
     first: o.First = None,
     last: o.Last = None,
-    env: EmrEnv = _DEFAULT_ENV,
+    env: EmrEnv = DEFAULT_ENV,
     conf: o.Conf = None,
     data: o.Data = None,
     inputs: o.Inputs = None,
@@ -70,7 +66,7 @@ def preflight(
     from penstock.emr.aws import Aws
     from penstock.emr.shape import Order, emr_settings
 
-    config = _config(env, conf, data, inputs, warehouse)
+    config = o.load_config(env, conf, data, warehouse, inputs)
     settings = emr_settings(config)
     folder = artefact or _packaged(config, conf, None, None).folder
     order = None
@@ -123,7 +119,7 @@ def submit(
     first: o.First = None,
     last: o.Last = None,
     only: OnlyJobs = None,
-    env: EmrEnv = _DEFAULT_ENV,
+    env: EmrEnv = DEFAULT_ENV,
     conf: o.Conf = None,
     data: o.Data = None,
     inputs: o.Inputs = None,
@@ -152,7 +148,7 @@ def submit(
     from penstock.errors import UsageError
     from penstock.report.console import progress
 
-    config = _config(env, conf, data, inputs, warehouse)
+    config = o.load_config(env, conf, data, warehouse, inputs)
     settings = emr_settings(config)
     if steps:
         if request:
@@ -173,7 +169,7 @@ def submit(
         return
     if not as_json:
         about_emr.print_submitted(document)
-    _follow(Aws(settings), done.submission, as_json, extra=document)
+    follow(Aws(settings), done.submission, as_json, extra=document)
 
 
 def _submit_steps(
@@ -210,109 +206,6 @@ def _submit_steps(
         output.print_json({"steps": documents})
     fine = detach or all(document["phase"] == "succeeded" for document in documents)
     raise typer.Exit(output.EXIT_OK if fine else output.EXIT_FAILED)
-
-
-def watch(
-    run: Run = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those that are at their end.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
-    env: EmrEnv = _DEFAULT_ENV,
-    conf: o.Conf = None,
-    as_json: o.Json = False,
-) -> None:
-    """Follow a run with its log lines; without one, the states of all that are on their way."""
-    from penstock.cli import about_emr, output
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
-    from penstock.emr.watch import latest, sights
-
-    aws = Aws(emr_settings(_config(env, conf)))
-    if run is not None and not once:
-        _follow(aws, _submission(aws, run), as_json)
-    if run is not None:
-        found = sights(aws, [_submission(aws, run)])
-    elif as_json or once:
-        found = sights(aws, latest(aws, all_of_them=every))
-    else:
-        about_emr.watch_all(aws, all_of_them=every)
-        return
-    output.show({"runs": [sight.document() for sight in found]}, as_json, about_emr.print_runs)
-
-
-def logs(
-    run: Run = None,
-    role: Annotated[str, typer.Option("--role", metavar="R", help="driver, executor or step.")] = "driver",
-    stream: Annotated[str | None, typer.Option("--stream", metavar="S", help="stdout or stderr; else both.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run's end.")] = False,
-    env: EmrEnv = _DEFAULT_ENV,
-    conf: o.Conf = None,
-    as_json: o.Json = False,
-) -> None:
-    """Print a run's logs, from where its flavour of EMR puts them."""
-    from penstock.cli import about_emr, output
-    from penstock.emr import watch as watching
-    from penstock.emr.aws import Aws, told
-    from penstock.emr.logs import ROLES, Logs
-    from penstock.emr.shape import emr_settings
-    from penstock.errors import UsageError, did_you_mean
-
-    chosen = next((known for known in ROLES if known == role), None)
-    if chosen is None:
-        raise UsageError(f"--role {role}: there is no such role.", hint=did_you_mean(role, ROLES))
-    aws = Aws(emr_settings(_config(env, conf)))
-    submission = _submission(aws, run)
-    reader = Logs(aws, submission)
-    if follow:
-        watching.follow(aws, submission, line=about_emr.print_line)
-        return
-    with told():
-        lines = [{"file": file, "line": line} for file, line in reader.new_lines(chosen, stream)]
-        if not lines:
-            reader.tail(chosen)
-    output.show({"id": submission.id, "places": reader.places(), "lines": lines}, as_json, about_emr.print_lines)
-
-
-def cancel(run: Run = None, env: EmrEnv = _DEFAULT_ENV, conf: o.Conf = None, as_json: o.Json = False) -> None:
-    """End a run; nothing that it has not published is seen by anybody."""
-    from penstock.cli import about_emr, output
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
-    from penstock.emr.watch import cancelled
-
-    aws = Aws(emr_settings(_config(env, conf)))
-    output.show({"runs": [cancelled(aws, _submission(aws, run)).document()]}, as_json, about_emr.print_runs)
-
-
-def cost(
-    run: Run = None,
-    every: Annotated[bool, typer.Option("--all", help="Of all runs, with sums by job and by day.")] = False,
-    rows: Annotated[int | None, typer.Option("--rows", metavar="N", min=1, help="Rows that the run read.")] = None,
-    prices: Prices = None,
-    env: EmrEnv = _DEFAULT_ENV,
-    conf: o.Conf = None,
-    as_json: o.Json = False,
-) -> None:
-    """What runs cost, from what AWS says they used."""
-    from penstock.cli import about_emr, output
-    from penstock.emr import bill
-    from penstock.emr import cost as costs
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
-    from penstock.emr.watch import latest
-
-    aws, rates = Aws(emr_settings(_config(env, conf))), costs.prices(prices)
-    chosen = latest(aws, all_of_them=True) if every else [_submission(aws, run)]
-    output.show(bill.bill(aws, chosen, rates, rows), as_json, about_emr.print_bill)
-
-
-def _config(
-    env: str,
-    conf: Sequence[Path] | None,
-    data: str | None = None,
-    inputs: Sequence[str] | None = None,
-    warehouse: str | None = None,
-) -> Config:
-    return o.load_config(env, conf, data, warehouse, inputs)
 
 
 def _packaged(config: Config, conf: Sequence[Path] | None, own: Sequence[str] | None, folder: Path | None) -> Packaged:
@@ -367,35 +260,3 @@ def _asked(
         force=force,
         command=o.command_line(),
     )
-
-
-def _submission(aws: Any, run: str | None) -> Submission:
-    from penstock.emr.aws import told
-    from penstock.emr.records import Records
-
-    with told():
-        return Records(aws).find(run)
-
-
-def _follow(aws: Any, submission: Submission, as_json: bool, extra: dict[str, Any] | None = None) -> None:
-    """Wait for a run's end with its lines; Ctrl-C asks what shall become of it."""
-    from penstock.cli import about_emr, output
-    from penstock.emr import watch as watching
-
-    try:
-        sight = watching.follow(
-            aws,
-            submission,
-            line=None if as_json else about_emr.print_line,
-            changed=(lambda _: None) if as_json else about_emr.print_state,
-        )
-    except KeyboardInterrupt:
-        if about_emr.wants_cancel(submission):
-            watching.cancelled(aws, submission)
-        raise
-    document = about_emr.outcome(aws, sight)
-    if as_json:
-        output.print_json({**(extra or {}), **document})
-    else:
-        about_emr.print_outcome(document)
-    raise typer.Exit(output.EXIT_OK if document["phase"] == "succeeded" else output.EXIT_FAILED)

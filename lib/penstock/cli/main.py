@@ -11,7 +11,8 @@ from typer.core import TyperGroup
 
 from penstock.cli.asking import jobs, plan, quarantine, runs, show, status
 from penstock.cli.doing import maintain, nightly, replay, run, sample
-from penstock.cli.emr import cancel, cost, logs, package, preflight, submit, watch
+from penstock.cli.emr import package, preflight, submit
+from penstock.cli.emr_runs import cancel, cost, logs, watch
 from penstock.cli.local_emr import local_emr
 from penstock.cli.models import models
 from penstock.cli.output import EXIT_INTERRUPTED

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from penstock.collect import arrow_table
 from penstock.lazy import F
 from penstock.ml.model import Model, Real
 
@@ -59,7 +60,7 @@ def fit_factors(prepared: DataFrame, names: tuple[str, ...], learner: Learner, _
 
 def _factors(found: DataFrame, rows: int, factors: int) -> Real:
     """By code; who has none has zeros."""
-    table = found.select("id", "features").toArrow().combine_chunks()
+    table = arrow_table(found.select("id", "features")).combine_chunks()
     held = np.zeros((rows, factors))
     flat = table.column("features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     held[table.column("id").to_numpy()] = flat.reshape(-1, factors)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.lazy import F
 from penstock.ml import metrics
@@ -158,7 +159,7 @@ class _Shown:
         ]
         # Who takes again what was taken before needs no list to find it.
         new = lists[0].join(lists[1], USER).withColumn("took", F.array_except("took", "had")).where("size(took) > 0")
-        drawn = new.orderBy(F.xxhash64(F.lit(seed), USER), USER).limit(MOST_USERS).toArrow().to_pydict()
+        drawn = arrow_table(new.orderBy(F.xxhash64(F.lit(seed), USER), USER).limit(MOST_USERS)).to_pydict()
         counts = before.groupBy(ITEM).agg(F.countDistinct(USER).alias("users")).orderBy(F.desc("users"), ITEM)
         return cls(drawn[USER], drawn["had"], drawn["took"], [row[ITEM] for row in counts.collect()])
 

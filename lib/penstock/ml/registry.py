@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
 from penstock.lazy import F
 from penstock.ml import drift, metrics
@@ -160,7 +161,7 @@ def columns_of(
     frame: DataFrame, features: Features, most: int = 200_000
 ) -> dict[str, NDArray[np.float64] | dict[str | None, int]]:
     """Each column of a model's as it is (see `values_of`); of more than `most` rows some are taken."""
-    return values_of(sampled(frame, features, most).select(*asked_of(features)).toArrow(), features)
+    return values_of(arrow_table(sampled(frame, features, most).select(*asked_of(features))), features)
 
 
 def sampled(frame: DataFrame, features: Features, most: int) -> DataFrame:

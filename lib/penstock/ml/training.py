@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, did_you_mean
 from penstock.lazy import F
 from penstock.ml import metrics
@@ -199,7 +200,7 @@ def collected(prepared: DataFrame) -> tuple[Real, Real]:
     """The vectors and labels of prepared rows, on the driver."""
     from pyspark.ml.functions import vector_to_array
 
-    table = prepared.select(vector_to_array(F.col(VECTOR)).alias(VECTOR), LABEL).toArrow()
+    table = arrow_table(prepared.select(vector_to_array(F.col(VECTOR)).alias(VECTOR), LABEL))
     return _matrix(table, VECTOR), table.column(LABEL).to_numpy()
 
 
@@ -331,7 +332,7 @@ def _parts(
         seen_by = {VECTOR: own, **({"_rival": rival} if rival is not None else {})}
         both = [F.array(*features.columns()).alias(name) for name, features in seen_by.items()]
         named = [] if segment is None else [F.coalesce(_quoted(segment).cast("string"), F.lit("")).alias("_segment")]
-        held = known.where(tried_on).select(*both, LABEL, *named).toArrow()
+        held = arrow_table(known.where(tried_on).select(*both, LABEL, *named))
         seen = _matrix(held, "_rival") if rival is not None else None
         of = held.column("_segment").to_numpy() if named else None
         yield _Part(given, own.names, _matrix(held, VECTOR), held.column(LABEL).to_numpy(), seen, of)

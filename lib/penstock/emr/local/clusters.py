@@ -8,27 +8,24 @@ import threading
 from typing import Any
 
 from penstock.emr.facts import STEP_CHARACTERS
+from penstock.emr.local.cluster_shapes import (
+    ALIVE,
+    arn_of,
+    cluster_as_shown,
+    instance_fleets,
+    instance_groups,
+    log_root,
+    step_as_shown,
+)
 from penstock.emr.local.engine import Plan
 from penstock.emr.local.localise import CannotRunError, parse
 from penstock.emr.local.protocol import AwsError, now
-from penstock.emr.local.service import ACCOUNT, Params, Service, check_release, page
+from penstock.emr.local.service import Params, Service, check_release, page
 from penstock.emr.local.state import Document, new_id
 from penstock.releases import RELEASES
 
 _UPPER = string.ascii_uppercase + string.digits
-_STATES = {
-    "submitted": "PENDING",
-    "pending": "PENDING",
-    "queued": "PENDING",
-    "scheduled": "PENDING",
-    "running": "RUNNING",
-    "cancelling": "CANCEL_PENDING",
-    "succeeded": "COMPLETED",
-    "failed": "FAILED",
-    "cancelled": "CANCELLED",
-}
 _LIVE = ("submitted", "pending", "queued", "scheduled", "running", "cancelling")
-_ALIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 _KEPT = [
     "Name",
     "ReleaseLabel",
@@ -64,38 +61,39 @@ class Clusters(Service):
         made = {"id": f"j-{new_id(13, _UPPER)}", "region": region, "state": "STARTING", "created": now(), "reason": {}}
         cluster = self.state.add("cluster", {**made, "about": about, "keep": keep, "changed": now()})
         self._add(cluster, params.get("Steps", []), region)
-        return {"JobFlowId": cluster["id"], "ClusterArn": _arn(cluster)}
+        return {"JobFlowId": cluster["id"], "ClusterArn": arn_of(cluster)}
 
     def AddJobFlowSteps(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """Steps for a cluster that is not ending."""
         cluster = self._of(params["JobFlowId"], region)
-        if cluster["state"] not in _ALIVE:
+        if cluster["state"] not in ALIVE:
             raise AwsError("ValidationException", f"A job flow that is {cluster['state']} takes no steps.")
         self._check_steps(params["Steps"], cluster["about"].get("StepConcurrencyLevel", 1))
         return {"StepIds": self._add(cluster, params["Steps"], region)}
 
     def DescribeCluster(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """One cluster."""
-        return {"Cluster": _cluster(self._of(params["ClusterId"], region))}
+        return {"Cluster": cluster_as_shown(self._of(params["ClusterId"], region))}
 
     def ListClusters(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """The youngest first."""
         states = params.get("ClusterStates")
         found = list(self.state.all("cluster", lambda one: one["region"] == region))[::-1]
         found = [one for one in found if not states or one["state"] in states]
-        items, marker = page([_cluster(one) for one in found], params.get("Marker"), 50)
+        items, marker = page([cluster_as_shown(one) for one in found], params.get("Marker"), 50)
         return {"Clusters": items, "Marker": marker}
 
     def DescribeStep(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """One step."""
         self._of(params["ClusterId"], region)
-        return {"Step": _step(self._step_of(params["ClusterId"], params["StepId"]))}
+        return {"Step": step_as_shown(self._step_of(params["ClusterId"], params["StepId"]))}
 
     def ListSteps(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """The youngest first."""
         cluster = self._of(params["ClusterId"], region)
         states, ids = params.get("StepStates"), params.get("StepIds")
-        found = [_step(step) for step in self.state.all("step", lambda step: step["place"] == cluster["id"])][::-1]
+        steps = list(self.state.all("step", lambda step: step["place"] == cluster["id"]))[::-1]
+        found = [step_as_shown(step) for step in steps]
         found = [step for step in found if not states or step["Status"]["State"] in states]
         found = [step for step in found if not ids or step["Id"] in ids]
         items, marker = page(found, params.get("Marker"), 50)
@@ -122,7 +120,7 @@ class Clusters(Service):
             cluster = self._of(id_, region)
             if cluster["about"]["Instances"].get("TerminationProtected"):
                 raise AwsError("ValidationException", f"{id_} is protected from termination.")
-            if cluster["state"] in _ALIVE:
+            if cluster["state"] in ALIVE:
                 self._terminate(cluster, "USER_REQUEST", "Terminated by user request")
 
     def SetTerminationProtection(self, params: Params, region: str) -> None:  # noqa: N802
@@ -168,47 +166,11 @@ class Clusters(Service):
 
     def ListInstanceFleets(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """The fleets as they were asked for."""
-        cluster = self._of(params["ClusterId"], region)
-        fleets = cluster["about"]["Instances"].get("InstanceFleets", [])
-        state = "RUNNING" if cluster["state"] in _ALIVE else "TERMINATED"
-        shown = []
-        for number, fleet in enumerate(fleets):
-            kept = ("Name", "InstanceFleetType", "TargetOnDemandCapacity", "TargetSpotCapacity", "LaunchSpecifications")
-            on_demand, spot = fleet.get("TargetOnDemandCapacity", 0), fleet.get("TargetSpotCapacity", 0)
-            shown.append(
-                {
-                    **{name: fleet[name] for name in kept if name in fleet},
-                    "Id": f"if-{cluster['id'][2:]}{number}",
-                    "Status": {"State": state, "Timeline": _cluster_times(cluster)},
-                    "ProvisionedOnDemandCapacity": on_demand,
-                    "ProvisionedSpotCapacity": spot,
-                    "InstanceTypeSpecifications": [
-                        {key: one[key] for key in ("InstanceType", "WeightedCapacity") if key in one}
-                        for one in fleet.get("InstanceTypeConfigs", [])
-                    ],
-                }
-            )
-        return {"InstanceFleets": shown}
+        return {"InstanceFleets": instance_fleets(self._of(params["ClusterId"], region))}
 
     def ListInstanceGroups(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """The groups as they were asked for."""
-        cluster = self._of(params["ClusterId"], region)
-        groups = cluster["about"]["Instances"].get("InstanceGroups", [])
-        return {
-            "InstanceGroups": [
-                {
-                    "Id": f"ig-{cluster['id'][2:]}{number}",
-                    "Name": group.get("Name"),
-                    "InstanceGroupType": group["InstanceRole"],
-                    "InstanceType": group["InstanceType"],
-                    "Market": group.get("Market", "ON_DEMAND"),
-                    "RequestedInstanceCount": group["InstanceCount"],
-                    "RunningInstanceCount": group["InstanceCount"] if cluster["state"] in _ALIVE else 0,
-                    "Status": {"State": "RUNNING" if cluster["state"] in _ALIVE else "TERMINATED"},
-                }
-                for number, group in enumerate(groups)
-            ]
-        }
+        return {"InstanceGroups": instance_groups(self._of(params["ClusterId"], region))}
 
     def ListBootstrapActions(self, params: Params, region: str) -> dict[str, Any]:  # noqa: N802
         """None: they are refused."""
@@ -331,7 +293,7 @@ class Clusters(Service):
     def _launch(self, step: Document) -> None:
         cluster = self.state.get("cluster", step["place"])
         assert cluster is not None
-        about, root = step["about"], _log_root(cluster)
+        about, root = step["about"], log_root(cluster)
         args = about["HadoopJarStep"].get("Args", [])
         folders = [f"{root}/steps/{step['id']}"]
         if step["is_spark"] and "cluster" in args:
@@ -374,67 +336,6 @@ class Clusters(Service):
             self.state.change("cluster", id_, about={**about, "Instances": {**about["Instances"], name: value}})
 
 
-def _log_root(cluster: Document) -> str:
-    uri = cluster["about"].get("LogUri", "")
-    return f"{uri.replace('s3n://', 's3://').rstrip('/')}/{cluster['id']}" if uri else ""
-
-
 def _defaults(cluster: Document) -> dict[str, str]:
     found = [one for one in cluster["about"].get("Configurations", []) if one["Classification"] == "spark-defaults"]
     return {name: value for one in found for name, value in one.get("Properties", {}).items()}
-
-
-def _arn(cluster: Document) -> str:
-    return f"arn:aws:elasticmapreduce:{cluster['region']}:{ACCOUNT}:cluster/{cluster['id']}"
-
-
-def _cluster_times(cluster: Document) -> dict[str, Any]:
-    times = {"CreationDateTime": "created", "ReadyDateTime": "ready", "EndDateTime": "ended"}
-    return {name: cluster[key] for name, key in times.items() if key in cluster}
-
-
-def _cluster(cluster: Document) -> dict[str, Any]:
-    about = cluster["about"]
-    instances = about["Instances"]
-    # AWS counts 16 for each hour of an m1.small-like instance; what it billed of time is all that is here.
-    hours = ((cluster.get("ended") or now()) - cluster["created"]) / 3600
-    count = sum(
-        fleet.get("TargetOnDemandCapacity", 0) + fleet.get("TargetSpotCapacity", 0)
-        for fleet in instances.get("InstanceFleets", [])
-    ) + sum(group["InstanceCount"] for group in instances.get("InstanceGroups", []))
-    kept = ("Name", "ReleaseLabel", "LogUri", "Applications", "Tags", "Configurations", "SecurityConfiguration")
-    status = {"State": cluster["state"], "StateChangeReason": cluster["reason"], "Timeline": _cluster_times(cluster)}
-    return {
-        **{name: about[name] for name in (*kept, "ServiceRole", "StepConcurrencyLevel") if name in about},
-        "Id": cluster["id"],
-        "ClusterArn": _arn(cluster),
-        "Status": status,
-        "AutoTerminate": not cluster["keep"],
-        "TerminationProtected": instances.get("TerminationProtected", False),
-        "NormalizedInstanceHours": int(count * hours),
-        "InstanceCollectionType": "INSTANCE_FLEET" if "InstanceFleets" in instances else "INSTANCE_GROUP",
-        "MasterPublicDnsName": "localhost",
-    }
-
-
-def _step(step: Document) -> dict[str, Any]:
-    about = step["about"]
-    jar = about["HadoopJarStep"]
-    names = {"CreationDateTime": "created", "StartDateTime": "started", "EndDateTime": "ended"}
-    status: dict[str, Any] = {
-        "State": _STATES[step["state"]],
-        "StateChangeReason": {"Message": step.get("detail") or ""},
-        "Timeline": {name: step[key] for name, key in names.items() if step.get(key)},
-    }
-    if step["state"] == "failed":
-        status["FailureDetails"] = {"Reason": "Unknown Error.", "Message": step.get("detail", "")}
-    applications = [step["application"]] if step["is_spark"] and step.get("started") else []
-    return {
-        "Id": step["id"],
-        "Name": about["Name"],
-        "Config": {"Jar": jar["Jar"], "Args": jar.get("Args", []), "Properties": {}, "MainClass": jar.get("MainClass")},
-        "ActionOnFailure": about.get("ActionOnFailure", "CONTINUE"),
-        "Status": status,
-        "ExecutionRoleArn": about.get("ExecutionRoleArn"),
-        "AdditionalInfo": {"ResourceManagerApplicationIds": applications},
-    }
