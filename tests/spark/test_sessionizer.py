@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
+from penstock import packs
 from penstock.collect import arrow_table
 from penstock_jobs.web import packing, session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
@@ -212,7 +213,7 @@ def test_one_visitor_with_half_of_all_events_is_held_in_parts(monkeypatch: pytes
 
 def test_parts_are_spread_as_spark_hashes_them(spark: SparkSession) -> None:
     for parts in (2, 8, 200):
-        numbers = packing.part_numbers(parts)
+        numbers = packs.part_numbers(parts)
         frame = spark.createDataFrame([(number,) for number in numbers], "part int")
         found = [row[0] for row in frame.selectExpr(f"pmod(hash(part), {parts})").collect()]
         assert found == list(range(parts))

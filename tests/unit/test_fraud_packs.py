@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from penstock_jobs.fraud.packs import by, gathered, in_order_of, shared_out, unpacked
+from penstock.packs import gathered
+from penstock_jobs.fraud.packs import by, in_order_of, shared_out, unpacked
 
 
 def test_every_row_is_in_one_pack_and_all_of_an_owner_in_one_part() -> None:
@@ -18,7 +19,7 @@ def test_every_row_is_in_one_pack_and_all_of_an_owner_in_one_part() -> None:
         }
     )
     halves = [table.slice(0, 2_100), table.slice(2_100)]
-    packs = [pack for half in halves for pack in shared_out(half, by("card"), 16)]
+    packs = [pack for half in halves for pack in shared_out(half, by("card"), range(16))]
     parts: dict[int, list[pa.RecordBatch]] = {}
     for pack in packs:
         parts.setdefault(pack.column("part")[0].as_py(), []).append(pack)
@@ -32,7 +33,7 @@ def test_every_row_is_in_one_pack_and_all_of_an_owner_in_one_part() -> None:
 
 def test_rows_come_out_in_order_of_a_column() -> None:
     table = pa.table({"day": pa.array([3, 1, 2, 1], pa.int32()).cast(pa.date32()), "number": [1, 2, 3, 4]})
-    packs = [*shared_out(table.slice(0, 2), by("number"), 1), *shared_out(table.slice(2), by("number"), 1)]
+    packs = [*shared_out(table.slice(0, 2), by("number"), [0]), *shared_out(table.slice(2), by("number"), [0])]
     (batch,) = in_order_of("day")(packs)
     assert batch.column("number").to_pylist() == [2, 4, 3, 1]
     assert list(in_order_of("day")([])) == []
@@ -40,6 +41,6 @@ def test_rows_come_out_in_order_of_a_column() -> None:
 
 def test_no_rows_are_no_packs() -> None:
     nothing = pa.table({"number": pa.array([], pa.int64())})
-    assert list(shared_out(nothing, by("number"), 4)) == []
-    assert list(gathered([])) == []
+    assert list(shared_out(nothing, by("number"), range(4))) == []
+    assert list(gathered([], 10)) == []
     assert unpacked([]) is None

@@ -59,13 +59,14 @@ class FraudFeaturesParams(Params):
 
 def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> DataFrame:
     """Transactions (fraud.transactions) to one row each with what was known then; see docs/jobs/fraud_features.md."""
-    from penstock_jobs.fraud.packs import by, gathered, in_order_of, packed, partitions
+    from penstock.packs import gathered, partitions
+    from penstock_jobs.fraud.packs import ROWS, by, in_order_of, packed
 
     delay = params.label_delay_days
     days = [row["slice"] for row in slices.select("slice").collect()]
     # A day's rows come together, so that they are few files; of few days each is spread over more tasks.
     spread = max(1, partitions(transactions.sparkSession) // max(1, len(days)))
-    keys = packed(transactions.select(*KEYS), gathered, by("card_id"))
+    keys = packed(transactions.select(*KEYS), partial(gathered, rows=ROWS), by("card_id"))
     of_card = partial(card_features, delay_days=delay)
     cards = packed(keys, partial(_with, kernel=of_card, names=tuple(OF_CARD)), by("terminal_id"))
     of_terminal = partial(terminal_features, delay_days=delay)

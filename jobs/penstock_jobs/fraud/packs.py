@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from penstock.packs import of_bytes, part_numbers, partitions, to_bytes
+
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from penstock_jobs.fraud.windows import Whole
 
 SCHEMA = "part int, pack binary"
 
 # So many rows are shared out at once: the more, the larger a pack.
-_ROWS = 262_144
+ROWS = 262_144
 _BATCH_ROWS = 65_536
-# Spark spreads parts over partitions by a hash; where there are so many for each, none has far more than another.
-_PARTS_EACH = 8
 # 2^64 over the golden ratio: numbers that follow each other come to lie far apart (Knuth, volume 3, section 6.4).
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -29,59 +29,34 @@ Owner = Callable[[pa.Table], "Whole"]
 OnTables = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.Table]]
 
 
-def partitions(spark: SparkSession) -> int:
-    """How many partitions a shuffle has at first."""
-    first = spark.conf.get("spark.sql.adaptive.coalescePartitions.initialPartitionNum", None)
-    return int(first or spark.conf.get("spark.sql.shuffle.partitions", "200") or 200)
-
-
 def packed(frame: DataFrame, tables: OnTables, owner: Owner) -> DataFrame:
     """Packs of the tables that `tables` makes of a frame's partitions; an owner's rows are in one partition."""
-    parts = partitions(frame.sparkSession) * _PARTS_EACH
+    parts = part_numbers(partitions(frame.sparkSession))
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in tables(batches):
-            for start in range(0, table.num_rows, _ROWS):
-                yield from shared_out(table.slice(start, _ROWS), owner, parts)
+            for start in range(0, table.num_rows, ROWS):
+                yield from shared_out(table.slice(start, ROWS), owner, parts)
 
     return frame.mapInArrow(pack, SCHEMA).repartition("part")
 
 
-def shared_out(table: pa.Table, owner: Owner, parts: int) -> Iterator[pa.RecordBatch]:
+def shared_out(table: pa.Table, owner: Owner, parts: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """Rows of SCHEMA: one pack for each part that has rows of the table.
 
     Args:
         table: The rows.
         owner: Whose they are.
-        parts: How many parts there are; the part of an owner is the same in all tasks.
+        parts: Their numbers; the part of an owner is the same in all tasks.
     """
-    part = ((owner(table).astype(np.uint64) * _SPREAD) >> np.uint64(32)) % np.uint64(parts)
+    part = ((owner(table).astype(np.uint64) * _SPREAD) >> np.uint64(32)) % np.uint64(len(parts))
     order = np.argsort(part, kind="stable")
     rows = table.take(pa.array(order)).combine_chunks()
     present, starts = np.unique(part[order], return_index=True)
     bounds = pairwise([*starts.tolist(), table.num_rows])
     for number, (start, end) in zip(present.tolist(), bounds, strict=True):
-        pack = pa.array([_bytes(rows.slice(start, end - start))], pa.binary())
-        yield pa.RecordBatch.from_arrays([pa.array([number], pa.int32()), pack], names=["part", "pack"])
-
-
-def _bytes(table: pa.Table) -> memoryview:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return memoryview(sink.getvalue())
-
-
-def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The rows of a partition as they are, many at a time."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(each.num_rows for each in held) >= _ROWS:
-            yield pa.Table.from_batches(held).combine_chunks()
-            held = []
-    if held:
-        yield pa.Table.from_batches(held).combine_chunks()
+        pack = pa.array([to_bytes(rows.slice(start, end - start))], pa.binary())
+        yield pa.RecordBatch.from_arrays([pa.array([parts[number]], pa.int32()), pack], names=["part", "pack"])
 
 
 def unpacked(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
@@ -89,7 +64,7 @@ def unpacked(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
     packs = [pack for batch in batches for pack in batch.column("pack")]
     if not packs:
         return None
-    return pa.concat_tables(pa.ipc.open_stream(pack.as_buffer()).read_all() for pack in packs).combine_chunks()
+    return pa.concat_tables(of_bytes(pack) for pack in packs).combine_chunks()
 
 
 def by(name: str) -> Owner:

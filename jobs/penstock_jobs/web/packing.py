@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from penstock.packs import gathered, of_bytes, part_numbers, partitions, to_bytes
 from penstock_jobs.web.sessionizer import Sessions
 
 if TYPE_CHECKING:
@@ -37,39 +38,9 @@ OnBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 def packed(rows: DataFrame, how: Sessions) -> DataFrame:
     """Rows as packs, those of a key in one partition and in order; `in_order` takes them out again."""
-    spark = rows.sparkSession
-    wanted = spark.conf.get("spark.sql.adaptive.coalescePartitions.initialPartitionNum", None)
-    parts = part_numbers(int(wanted or spark.conf.get("spark.sql.shuffle.partitions", "200") or 200))
+    parts = part_numbers(partitions(rows.sparkSession))
     placed = rows.selectExpr("*", f"xxhash64(`{how.key}`) AS {PLACE}")
     return placed.mapInArrow(packer(how, parts), SCHEMA).repartition("part").sortWithinPartitions("place", "at", "part")
-
-
-def part_numbers(parts: int) -> list[int]:
-    """Numbers of which Spark's hash partitioning puts one into each partition.
-
-    >>> part_numbers(4)
-    [12, 6, 2, 0]
-    """
-    found: dict[int, int] = {}
-    number = 0
-    while len(found) < parts:
-        found.setdefault(_murmur3(number) % parts, number)
-        number += 1
-    return [found[part] for part in range(parts)]
-
-
-def _murmur3(number: int) -> int:
-    """Spark's hash of an int: Murmur3 (x86, 32 bits) with the seed 42, as a signed number."""
-    mask = 0xFFFFFFFF
-    mixed = (number * 0xCC9E2D51) & mask
-    mixed = ((mixed << 15 | mixed >> 17) * 0x1B873593) & mask
-    found = 42 ^ mixed
-    found = ((found << 13 | found >> 19) & mask) * 5 + 0xE6546B64 & mask
-    found ^= 4
-    found = (found ^ found >> 16) * 0x85EBCA6B & mask
-    found = (found ^ found >> 13) * 0xC2B2AE35 & mask
-    found ^= found >> 16
-    return found - 2**32 if found >= 2**31 else found
 
 
 def packer(how: Sessions, parts: list[int]) -> OnBatches:
@@ -115,25 +86,12 @@ def in_order(how: Sessions, packs: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
                 if done.num_rows:
                     last = done.slice(done.num_rows - 1)
                     yield from done.drop_columns([PLACE]).to_batches()
-            table = pa.ipc.open_stream(pack.as_buffer()).read_all()
+            table = of_bytes(pack)
             held.append(table)
             rows += table.num_rows
     if held:
         done, _ = _split(_joined(held), how, None, None, last)
         yield from done.drop_columns([PLACE]).to_batches()
-
-
-def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _RUN_BYTES) -> Iterator[pa.Table]:
-    """Batches put together to tables of so many rows or bytes at least."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        if batch.num_rows:
-            held.append(batch)
-        if held and (sum(each.num_rows for each in held) >= rows or sum(each.nbytes for each in held) >= size):
-            yield pa.Table.from_batches(held).combine_chunks()
-            held = []
-    if held:
-        yield pa.Table.from_batches(held).combine_chunks()
 
 
 def _moments(table: pa.Table, how: Sessions) -> tuple[Ints, Ints]:
@@ -209,11 +167,7 @@ def _pack(table: pa.Table, how: Sessions) -> bytes:
             codes: Any = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
             if len(codes.dictionary) * 2 <= table.num_rows:
                 table = table.set_column(index, field.name, codes)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as stream:
-        stream.write_table(table)
-    found: bytes = sink.getvalue().to_pybytes()
-    return found
+    return to_bytes(table, "lz4")
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

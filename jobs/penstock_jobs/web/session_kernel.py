@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from penstock_jobs.web.packing import Ints, OnBatches, gathered, in_order
+from penstock.packs import gathered
+from penstock_jobs.web.packing import Ints, OnBatches, in_order
 from penstock_jobs.web.sessionizer import Sessions
 
 # Spark hands over 10,000 rows at a time; what a batch costs beside its rows is paid once for so many.

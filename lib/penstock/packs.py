@@ -1,0 +1,74 @@
+"""Rows on their way through a shuffle as packed Arrow tables: Spark moves few wide rows, not many narrow ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_BYTES = 128 * 1024 * 1024
+
+
+def partitions(spark: SparkSession) -> int:
+    """How many partitions a shuffle has at first."""
+    first = spark.conf.get("spark.sql.adaptive.coalescePartitions.initialPartitionNum", None)
+    return int(first or spark.conf.get("spark.sql.shuffle.partitions", "200") or 200)
+
+
+def part_numbers(parts: int) -> list[int]:
+    """Numbers of which Spark's hash partitioning puts one into each partition.
+
+    >>> part_numbers(4)
+    [12, 6, 2, 0]
+    """
+    found: dict[int, int] = {}
+    number = 0
+    while len(found) < parts:
+        found.setdefault(_murmur3(number) % parts, number)
+        number += 1
+    return [found[part] for part in range(parts)]
+
+
+def _murmur3(number: int) -> int:
+    """Spark's hash of an int: Murmur3 (x86, 32 bits) with the seed 42, as a signed number."""
+    mask = 0xFFFFFFFF
+    mixed = (number * 0xCC9E2D51) & mask
+    mixed = ((mixed << 15 | mixed >> 17) * 0x1B873593) & mask
+    found = 42 ^ mixed
+    found = ((found << 13 | found >> 19) & mask) * 5 + 0xE6546B64 & mask
+    found ^= 4
+    found = (found ^ found >> 16) * 0x85EBCA6B & mask
+    found = (found ^ found >> 13) * 0xC2B2AE35 & mask
+    found ^= found >> 16
+    return found - 2**32 if found >= 2**31 else found
+
+
+def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BYTES) -> Iterator[pa.Table]:
+    """Batches put together to tables of so many rows or bytes at least."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.num_rows:
+            held.append(batch)
+        if held and (sum(each.num_rows for each in held) >= rows or sum(each.nbytes for each in held) >= size):
+            yield pa.Table.from_batches(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+def to_bytes(table: pa.Table, compression: str | None = None) -> bytes:
+    """A table as an Arrow stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
+        stream.write_table(table)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+def of_bytes(pack: pa.BinaryScalar) -> pa.Table:
+    """The table of an Arrow stream."""
+    return pa.ipc.open_stream(pack.as_buffer()).read_all()
