@@ -87,7 +87,8 @@ def mapped(mapping: Mapping) -> dict[str, Column]:
 
     Parts of addresses and campaign tags that the source does not give are read from the page's address.
     """
-    given = {target: F.expr(text) for target, text in mapping.expressions().items()}
+    texts = mapping.expressions()
+    given = {target: F.expr(text) for target, text in texts.items()}
     for struct in ("page", "referrer"):
         if f"{struct}.url" in given:
             for part, value in urls.parts(given[f"{struct}.url"]).items():
@@ -96,22 +97,24 @@ def mapped(mapping: Mapping) -> dict[str, Column]:
                 given[f"{struct}.{part}"] = value if own is None else F.coalesce(F.when(F.trim(own) != "", own), value)
     query = given.get("page.urlquery", F.lit(None).cast("string"))
     given.setdefault("marketing.source_platform", urls.argument(query, "utm_source_platform"))
-    if "marketing.medium" not in mapping.expressions():
+    if "marketing.medium" not in texts:
         for field in ("medium", "source", "term", "content", "campaign"):
             given.setdefault(f"marketing.{field}", urls.argument(query, f"utm_{field}"))
         given.setdefault("marketing.clickid", urls.argument(query, "gclid"))
-    result = {name: _cast(given.get(name), kind) for name, kind in SCALARS.items()}
+    result = {name: _typed(given.get(name), texts.get(name), kind) for name, kind in SCALARS.items()}
     for struct, fields in STRUCTS.items():
-        inner = [_cast(given.get(f"{struct}.{name}"), kind).alias(name) for name, kind in fields.items()]
+        inner = [
+            _typed(given.get(f"{struct}.{name}"), texts.get(f"{struct}.{name}"), kind).alias(name)
+            for name, kind in fields.items()
+        ]
         result[struct] = F.struct(*inner).cast(ddl(struct))
     return result
 
 
-def _cast(value: Column | None, kind: str) -> Column:
-    if value is None:
-        return F.lit(None).cast(kind)
-    if kind == "string":
+def _typed(value: Column | None, text: str | None, kind: str) -> Column:
+    if kind == "string" and value is not None:
         # A user agent of a megabyte says no more than its beginning.
         cut = F.substring(F.trim(value.cast("string")), 1, _LONGEST)
         return F.when(cut != "", cut)
-    return value.try_cast(kind)
+    # What is no text comes from the mapping alone. As SQL, for before Spark 4.0 a column cannot be tried.
+    return F.expr(f"try_cast(({text}) AS {kind})") if text else F.lit(None).cast(kind)
