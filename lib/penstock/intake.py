@@ -48,7 +48,6 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     from pyspark.sql import Observation
 
     kept = {output.rows_of for output in spec.job.outputs.values()}
-    summed = {metric.detail[0] for suite in spec.suites.values() for metric in suite.of_inputs}
     result = {}
     for name, given in spec.job.inputs.items():
         snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
@@ -65,7 +64,7 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             result[name] = _shares(spark, snapshot, wanted, given.span)
             continue
         elif any(snapshot.portion(interval, given.span) for interval in wanted):
-            frame, files = read.raw(spark, snapshot, wanted, given.span, origin=name in kept | summed)
+            frame, files = read.raw(spark, snapshot, wanted, given.span)
         else:
             frame, files = read.empty(spark, snapshot.dataset), ()
         observed = None

@@ -86,17 +86,9 @@ def _check_file(file: SourceFile, dataset: Dataset) -> list[str]:
 
 
 def raw(
-    spark: SparkSession, snapshot: RawSnapshot, intervals: Sequence[Interval], span: Span, *, origin: bool = True
+    spark: SparkSession, snapshot: RawSnapshot, intervals: Sequence[Interval], span: Span
 ) -> tuple[DataFrame, tuple[SourceFile, ...]]:
-    """The rows of a raw dataset with the hidden columns of `storage.rows`, and its files as `_row.file` counts them.
-
-    Args:
-        spark: The session.
-        snapshot: The files.
-        intervals: Those whose files are read.
-        span: What of them.
-        origin: Whether each row tells its file and slice, which takes a look-up for each.
-    """
+    """The rows of a raw dataset with the hidden columns of `storage.rows`, and its files as `_row.file` counts them."""
     dataset = snapshot.dataset
     owner = snapshot.read_by(intervals, span)
     files = tuple(owner)
@@ -109,8 +101,6 @@ def raw(
         "parquet": frozenset[str](),
     }[dataset.format]
     frame = hold_to_contract(frame, dataset.columns, texts=texts)
-    if not origin:
-        return frame.drop(PATH), files
     return _with_origin(spark, frame, files, owner), files
 
 

@@ -1,9 +1,8 @@
 """The hidden columns that tell where a raw row came from, and the contract that its values are held to.
 
-A raw frame has, beside its declared columns, `_slice` (the slice that the row's file belongs to) and `_row`: `file`
-(index of its source file), `hash` (of its text as it stands in the file, or its position there), `raw` (the text of a
-row that could not be parsed) and `broken` (declared types that its values do not fit). Where nobody accounts for the
-rows, `_slice` and `file` are left out.
+A raw frame has, beside its declared columns, `_slice` (the slice that the row's file belongs to) and `_row`:
+`file` (index of its source file), `hash` (of its text as it stands in the file, or its position there), `raw` (the text
+of a row that could not be parsed) and `broken` (declared types that its values do not fit).
 """
 
 from __future__ import annotations
