@@ -156,7 +156,7 @@ def test_a_frame_of_its_own_rows_is_held_to_the_contract_too(spark: SparkSession
     assert not {stage.REASON, stage.FILE, stage.HASH} & set(gated.columns)  # the same for all rows
     found = gated.select("id", stage.SLICE, stage.DISPOSITION, F.col(f"{stage.ERRORS}.column").alias("where")).collect()
     assert sorted((tuple(each) for each in found), key=repr) == [
-        (1, DAY, stage.ACCEPTED, None),
+        (1, DAY, stage.ACCEPTED, []),
         (2, None, stage.QUARANTINED, ["day"]),
         (None, DAY, stage.QUARANTINED, ["id"]),
     ]
