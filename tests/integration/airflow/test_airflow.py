@@ -98,7 +98,7 @@ def test_nights_by_airflow_are_nights(airflow: Any) -> None:
     assert plain.seen == site.seen
 
 
-@pytest.mark.parametrize("target", ["serverless", *(pytest.param(t, marks=pytest.mark.slow) for t in ("ec2", "eks"))])
+@pytest.mark.parametrize("target", ["serverless", "ec2", pytest.param("eks", marks=pytest.mark.slow)])
 def test_a_night_on_emr(airflow: Any, local_emr: Any, target: str) -> None:
     """Green, with the tables that a run on this machine leaves; asked for again in the same name, nothing is run."""
     site, before = airflow.site, len(local_emr.applications())
