@@ -145,6 +145,8 @@ def _publish(publication: Publication, still_ours: Callable[[], None]) -> Publis
                 _pause(turn)
                 continue
             else:
+                # Who has taken our place clears what we had staged: then files are missing, and that is not the cause.
+                still_ours()
                 raise
         return Published(version, _rows_taken(remove, publication, swap))
     raise ConflictError(
