@@ -119,6 +119,8 @@ def session_confs(settings: SessionSettings) -> dict[str, str]:
         "spark.sql.csv.parser.columnPruning.enabled": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        # ICU's tables of upper and lower case take two seconds to load; Java's are those of Spark 3.5, too.
+        "spark.sql.icu.caseMappings.enabled": "false",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
         # Delta's parser drops the arguments of a query in the way in which Spark 4.1 hands them to it.
         "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
