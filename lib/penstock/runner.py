@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from penstock import faults, intake, kernels, marks, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
-from penstock.job import WriteMode
 from penstock.ledger.model import Ledger, Want
 from penstock.ledger.opening import open_ledger
 from penstock.ledger.owner import this_process
 from penstock.pictures import Results
+from penstock.publications import publications_of
 from penstock.report import card, drawing
 from penstock.report.store import Store
 from penstock.runstate import Document, RunState, batch_document, kept_document, outcomes_of
@@ -25,7 +25,7 @@ from penstock.spec import Spec, look
 from penstock.storage import publish, read, small, stage, unchanged
 from penstock.storage.formats import tables
 from penstock.storage.kernel import Kernel
-from penstock.storage.publish import Own, Publication
+from penstock.storage.publish import Publication
 from penstock.storage.snapshot import slice_texts
 from penstock.takeover import landed, take_over
 
@@ -163,7 +163,7 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
             else:
                 known = partial(_snapshots_known, this, name)
                 this.staged[name] = staging.matched(spark, this.spec, this.attempt, name, staged, this.todo, known)
-        publications = _publications(this)
+        publications = publications_of(this)
         this.ledger.prepare(this.attempt.epoch, _prepared(this, publications))
         for name, publication in publications.items():
             faults.reach(f"publishing:{name}")
@@ -252,77 +252,6 @@ def _check_inputs(this: RunState) -> tuple[dict[Interval, PenstockError], list[s
         failed.update(errors)
         notes += found
     return failed, notes
-
-
-def _publications(this: RunState) -> dict[str, Publication]:
-    """Quarantines first: a reader who sees the new slice must find the rows that it refused."""
-    slices = {name: slice_texts(this.spec.written_for(name, this.todo)) for name in this.staged}
-    result: dict[str, Publication] = {}
-    metadata = json.dumps(
-        {
-            "penstock": 1,
-            "job": this.spec.job.name,
-            "run_key": this.spec.batch_key,
-            "batch": this.attempt.batch_id,
-            "epoch": this.attempt.epoch,
-            "from": this.todo[0].label,
-            "to": this.todo[-1].label,
-        }
-    )
-    common = {
-        "app_id": places.app_id(this.spec),
-        "epoch": this.attempt.epoch,
-        "user_metadata": metadata,
-    }
-    for name, staged in this.staged.items():
-        if staged.quarantine is None:
-            continue
-        mode = this.spec.job.outputs[name].mode
-        if mode in ("merge", "scd2"):
-            # A row that was refused has no key to be merged by: it stays until its own interval is run again. Where
-            # only what is new was read, those of before stay as well: nobody has looked at them again.
-            mode = "merge" if marks.goes_on(this) else "append_once"
-        if staged.rejected or publish.rows_now(staged.quarantine, (None,) if mode == "replace_all" else slices[name]):
-            result[f"{name}.quarantine"] = Publication(
-                dataset=staged.quarantine,
-                mode=mode,
-                files=staged.rejected,
-                slices=slices[name],
-                own=_own(this, mode, "accounting", name, "quarantined"),
-                **common,  # type: ignore[arg-type]
-            )
-    for name, staged in this.staged.items():
-        mode = this.spec.job.outputs[name].mode
-        result[name] = Publication(
-            dataset=this.spec.outputs[name],
-            mode=mode,
-            files=() if this.spec.job.outputs[name].is_rewritten else staged.files,
-            rewritten=this.spec.job.outputs[name].is_rewritten,
-            slices=[value for value in slices[name] if value not in staged.untouched],
-            held=this.held.get(name),
-            own=_own(this, mode, "outputs", name, "rows"),
-            merge=staged.merge,
-            **common,  # type: ignore[arg-type]
-        )
-    return result
-
-
-def _own(this: RunState, mode: WriteMode, *path: str) -> Own | None:
-    """`append_once`: what the ledger knows of rows that the table may hold of these intervals already.
-
-    `path` leads to their number in the document of a run.
-    """
-    if mode != "append_once":
-        return None
-    rows = epoch = 0
-    known = (this.records.get(interval.label) for interval in this.todo)
-    for document in this.ledger.documents(record.done_run_id for record in known if record and record.done_run_id):
-        epoch = max(epoch, document["epoch"])
-        found: Any = document
-        for step in path:
-            found = found.get(step) or {}
-        rows += found or 0
-    return Own(this.spec.job.name, rows, epoch)
 
 
 def _still_ours(this: RunState, name: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from penstock.cli import options as o
 
 if TYPE_CHECKING:
+    from penstock.emr.aws import Aws
     from penstock.emr.records import Submission
 
 EmrEnv = Annotated[str, typer.Option("--env", metavar="NAME", help="emr-serverless, emr-ec2, emr-eks or one of yours.")]
@@ -28,11 +29,9 @@ def watch(
 ) -> None:
     """Follow a run with its log lines; without one, the states of all that are on their way."""
     from penstock.cli import about_emr, output
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
     from penstock.emr.watch import latest, sights
 
-    aws = Aws(emr_settings(o.load_config(env, conf, None, None, None)))
+    aws = _aws(env, conf)
     if run is not None and not once:
         follow(aws, _submission(aws, run), as_json)
     if run is not None:
@@ -57,15 +56,14 @@ def logs(
     """Print a run's logs, from where its flavour of EMR puts them."""
     from penstock.cli import about_emr, output
     from penstock.emr import watch as watching
-    from penstock.emr.aws import Aws, told
+    from penstock.emr.aws import told
     from penstock.emr.logs import ROLES, Logs
-    from penstock.emr.shape import emr_settings
     from penstock.errors import UsageError, did_you_mean
 
     chosen = next((known for known in ROLES if known == role), None)
     if chosen is None:
         raise UsageError(f"--role {role}: there is no such role.", hint=did_you_mean(role, ROLES))
-    aws = Aws(emr_settings(o.load_config(env, conf, None, None, None)))
+    aws = _aws(env, conf)
     submission = _submission(aws, run)
     reader = Logs(aws, submission)
     if follow:
@@ -81,11 +79,9 @@ def logs(
 def cancel(run: Run = None, env: EmrEnv = DEFAULT_ENV, conf: o.Conf = None, as_json: o.Json = False) -> None:
     """End a run; nothing that it has not published is seen by anybody."""
     from penstock.cli import about_emr, output
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
     from penstock.emr.watch import cancelled
 
-    aws = Aws(emr_settings(o.load_config(env, conf, None, None, None)))
+    aws = _aws(env, conf)
     output.show({"runs": [cancelled(aws, _submission(aws, run)).document()]}, as_json, about_emr.print_runs)
 
 
@@ -102,11 +98,9 @@ def cost(
     from penstock.cli import about_emr, output
     from penstock.emr import bill
     from penstock.emr import cost as costs
-    from penstock.emr.aws import Aws
-    from penstock.emr.shape import emr_settings
     from penstock.emr.watch import latest
 
-    aws, rates = Aws(emr_settings(o.load_config(env, conf, None, None, None))), costs.prices(prices)
+    aws, rates = _aws(env, conf), costs.prices(prices)
     chosen = latest(aws, all_of_them=True) if every else [_submission(aws, run)]
     output.show(bill.bill(aws, chosen, rates, rows), as_json, about_emr.print_bill)
 
@@ -133,6 +127,13 @@ def follow(aws: Any, submission: Submission, as_json: bool, extra: dict[str, Any
     else:
         about_emr.print_outcome(document)
     raise typer.Exit(output.EXIT_OK if document["phase"] == "succeeded" else output.EXIT_FAILED)
+
+
+def _aws(env: str, conf: list[Path] | None) -> Aws:
+    from penstock.emr.aws import Aws
+    from penstock.emr.shape import emr_settings
+
+    return Aws(emr_settings(o.load_config(env, conf, None, None, None)))
 
 
 def _submission(aws: Any, run: str | None) -> Submission:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -26,7 +25,7 @@ from penstock.storage.databases.connection import (
     plain_errors,
 )
 from penstock.storage.databases.reading import Moment
-from penstock.storage.formats.table import LiveFile, StagedFile, UpsertingTable, VersionMovedError
+from penstock.storage.formats.table import LiveFile, StagedFile, UpsertingTable, VersionMovedError, metadata_of
 from penstock.storage.types import arrow_type
 
 if TYPE_CHECKING:
@@ -246,10 +245,7 @@ class PostgresqlTable(UpsertingTable):
                 f"FROM {writing.commits_of(self.place)} WHERE table_name = {literal(self.place.table)} "
                 "ORDER BY version DESC LIMIT 1000"
             )
-        return [
-            {"version": version, "at": at, "metadata": json.loads(metadata) if metadata.startswith("{") else {}}
-            for version, at, metadata in rows
-        ]
+        return [{"version": version, "at": at, "metadata": metadata_of(metadata)} for version, at, metadata in rows]
 
     def needed_since(self, since: datetime) -> set[str]:  # noqa: ARG002
         """None: it has no files."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,7 @@ import pyarrow as pa
 from penstock.config import Dataset
 from penstock.storage import objects
 from penstock.storage.formats import delta
-from penstock.storage.formats.table import LiveFile, StagedFile, Table
+from penstock.storage.formats.table import LiveFile, StagedFile, Table, metadata_of
 from penstock.storage.stage import slice_text
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Delta(Table):
             {
                 "version": entry["version"],
                 "at": datetime.fromtimestamp(entry["timestamp"] / 1000, UTC).isoformat(),
-                "metadata": json.loads(entry["userMetadata"]) if _is_json(entry.get("userMetadata")) else {},
+                "metadata": metadata_of(entry.get("userMetadata")),
             }
             for entry in self.raw.history()
         ]
@@ -75,10 +74,6 @@ class Delta(Table):
         """See `Table.frame`; cutting to slices is left to Delta's own pruning."""
         frame = spark.read.format("delta").option("versionAsOf", self.version).load(self.dataset.location)
         return frame.select("*", "_metadata")
-
-
-def _is_json(text: str | None) -> bool:
-    return bool(text) and str(text).startswith("{")
 
 
 def open_table(dataset: Dataset) -> Delta | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Collection, Sequence
@@ -16,7 +15,7 @@ from penstock.aws import endpoint, region
 from penstock.config import Dataset, IcebergOptions
 from penstock.errors import ConfigurationError, EngineError, SchemaError
 from penstock.storage import objects
-from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError, relative
+from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError, metadata_of, relative
 from penstock.storage.stage import slice_text
 from penstock.storage.types import arrow_schema
 
@@ -110,8 +109,7 @@ class Iceberg(Table):
         for snapshot in reversed(self.raw.snapshots()):
             text = snapshot.summary.additional_properties.get("penstock", "") if snapshot.summary else ""
             at = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC).isoformat()
-            metadata = json.loads(text) if text.startswith("{") else {}
-            told.append({"version": snapshot.snapshot_id, "at": at, "metadata": metadata})
+            told.append({"version": snapshot.snapshot_id, "at": at, "metadata": metadata_of(text)})
         return told
 
     def needed_since(self, since: datetime) -> set[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
-from penstock.storage.formats.table import Table
+from penstock.storage.formats.table import Table, metadata_of
 
 _HISTORY = 100
 State = dict[str, Any]
@@ -37,10 +36,7 @@ class StatefulTable(Table):
 
     def history(self) -> list[dict[str, Any]]:
         """See `Table.history`; the last hundred commits."""
-        return [
-            {**entry, "metadata": json.loads(entry["metadata"]) if entry["metadata"].startswith("{") else {}}
-            for entry in self._state["history"]
-        ]
+        return [{**entry, "metadata": metadata_of(entry["metadata"])} for entry in self._state["history"]]
 
     def _next(self, *, app_id: str, epoch: int, user_metadata: str) -> State:
         """The state after a commit, but for its files."""
