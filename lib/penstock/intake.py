@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config import TextOptions
 from penstock.errors import ConfigurationError, SchemaError
+from penstock.exchange import frame_of
 from penstock.interval import Interval
 from penstock.job import Span
 from penstock.lazy import F
@@ -123,7 +124,7 @@ def transform(
     if "slices" in job.takes:
         kind = "timestamp" if job.unit == "hour" else "date"
         rows = [(interval.slice_value, interval.start, interval.end) for interval in todo]
-        arguments["slices"] = spark.createDataFrame(rows, f"slice {kind}, start timestamp, end timestamp")
+        arguments["slices"] = frame_of(spark, rows, f"slice {kind}, start timestamp, end timestamp")
     result = job.transform(**arguments)
     frames = result if isinstance(result, dict) else {next(iter(job.outputs)): result}
     if set(frames) != set(job.outputs):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from penstock import packs
-from penstock.collect import arrow_table
+from penstock.exchange import arrow_table
 from penstock_jobs.web import packing, session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params
-from penstock.collect import arrow_table
+from penstock.exchange import arrow_table, frame_of
 from penstock_jobs.fraud.pictures import of_watch
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def transform(
         row = performance(today, said, params.cards)
         if row is not None:
             good.append((day, used.get(day), *row))
-    return {"drift": spark.createDataFrame(moved, DRIFT), "performance": spark.createDataFrame(good, PERFORMANCE)}
+    return {"drift": frame_of(spark, moved, DRIFT), "performance": frame_of(spark, good, PERFORMANCE)}
 
 
 def drifted(today: DataFrame, said: DataFrame, entry: Entry) -> list[Moved]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from penstock import F, Input, Job, LookBack, Output, Params, Window
+from penstock.exchange import frame_of
 from penstock_jobs.logs.charts import of_alerts
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def transform(
         )
         for (day, a), lines_of in zip(kept, _evidence(own, lines, kept, params), strict=True)
     ]
-    return events.sparkSession.createDataFrame(found, ALERTS)
+    return frame_of(events.sparkSession, found, ALERTS)
 
 
 def _windows(events: DataFrame, params: LogAnomaliesParams) -> list[Row]:
@@ -240,8 +241,8 @@ def _evidence(
         (number, day, alert.template_id, alert.session_id, alert.start if alert.kind == "burst" else None)
         for number, (day, alert) in enumerate(alerts)
     ]
-    keys = events.sparkSession.createDataFrame(
-        wanted, "number int, log_date date, template string, session string, start timestamp"
+    keys = frame_of(
+        events.sparkSession, wanted, "number int, log_date date, template string, session string, start timestamp"
     )
     size = F.expr(f"start + INTERVAL {params.window_minutes} MINUTES")
     is_in = F.col("start").isNull() | ((F.col("timestamp") >= F.col("start")) & (F.col("timestamp") < size))

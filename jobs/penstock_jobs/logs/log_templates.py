@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock import F, Input, Job, Output, Params
+from penstock.exchange import frame_of
 from penstock_jobs.logs.charts import of_templates
 from penstock_jobs.logs.drain import Settings
 from penstock_jobs.logs.masks import DEFAULT
@@ -90,8 +91,8 @@ def transform(
     words = {each.id: tuple(each.template.split()) for each in found}
     spark = lines.sparkSession
     return {
-        "templates": spark.createDataFrame([row[:-1] for row in rows if row[-1]], TEMPLATES),
-        "counts": spark.createDataFrame(rows, COUNTS),
+        "templates": frame_of(spark, [row[:-1] for row in rows if row[-1]], TEMPLATES),
+        "counts": frame_of(spark, rows, COUNTS),
         "events": Kernel(lines, Assigns(systems, ids, words, params.session)),
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params
-from penstock.collect import arrow_table
+from penstock.exchange import arrow_table, frame_of
 from penstock_jobs.ml.pictures import of_watch
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def transform(
         finally:
             joined.unpersist()
     spark = table.sparkSession
-    return {"drift": spark.createDataFrame(drifted, DRIFT), "performance": spark.createDataFrame(measured, PERFORMANCE)}
+    return {"drift": frame_of(spark, drifted, DRIFT), "performance": frame_of(spark, measured, PERFORMANCE)}
 
 
 def _recent(table: DataFrame, day: date, params: MlWatchParams) -> DataFrame:

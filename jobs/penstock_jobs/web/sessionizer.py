@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+from penstock.exchange import takes_arrow
 
-# The first version of Spark that limits a batch on its way to Python by bytes too.
-_PACKS_SINCE = 4
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,8 @@ def sessionized(
     from penstock_jobs.web.packing import packed
     from penstock_jobs.web.session_kernel import kernel
 
-    if not _packs(frame.sparkSession):
+    if not takes_arrow(frame.sparkSession):
+        # Spark 3.5 would hand over all packs of a partition at once, however large they are.
         # What is made behind the shuffle does not travel.
         rows = prepare(_sorted(frame, how)).select(*dict.fromkeys(used))
         return rows.mapInArrow(kernel(how), how.schema(dict(rows.dtypes)))
@@ -102,11 +102,6 @@ def marked(frame: DataFrame, how: Sessions, name: str = "first_ts") -> DataFrame
     from penstock_jobs.web.session_kernel import marker
 
     return rows.mapInArrow(marker(how, name), f"{schema}, `{name}` timestamp")
-
-
-def _packs(spark: SparkSession) -> bool:
-    """Whether packs can be used: Spark 3.5 would hand over all those of a partition at once, however large they are."""
-    return int(spark.version.partition(".")[0]) >= _PACKS_SINCE
 
 
 def _sorted(frame: DataFrame, how: Sessions) -> DataFrame:

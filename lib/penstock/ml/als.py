@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penstock.collect import arrow_table
+from penstock.exchange import arrow_table
 from penstock.lazy import F
 from penstock.ml.model import Model, Real
 

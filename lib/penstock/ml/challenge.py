@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigurationError
+from penstock.exchange import frame_of
 from penstock.lazy import F
 from penstock.ml import registry
 from penstock.ml.registry import Decision, Entry
@@ -117,6 +118,4 @@ def challenged(
 def as_frame(rows: Sequence[dict[str, Any]], like: DataFrame) -> DataFrame:
     """Rows of `registry.MODEL_TYPES` as a frame of the same session."""
     columns = [part.split()[0] for part in registry.MODEL_TYPES.split(", ")]
-    return like.sparkSession.createDataFrame(
-        [tuple(row[name] for name in columns) for row in rows], registry.MODEL_TYPES
-    )
+    return frame_of(like.sparkSession, [tuple(row[name] for name in columns) for row in rows], registry.MODEL_TYPES)

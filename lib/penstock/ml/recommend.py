@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, did_you_mean
+from penstock.exchange import arrow_table
 from penstock.lazy import F
 from penstock.ml import metrics
 from penstock.ml.als import ITEM, RATING, USER

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, UsageError, did_you_mean
+from penstock.exchange import arrow_table
 from penstock.lazy import F
 from penstock.ml import drift, metrics
 from penstock.ml.drift import Reference

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from penstock.collect import arrow_table
 from penstock.errors import ConfigurationError, did_you_mean
+from penstock.exchange import arrow_table
 from penstock.lazy import F
 from penstock.ml import metrics
 from penstock.ml.estimators import LABEL, VECTOR, WEIGHT, Learner, fit

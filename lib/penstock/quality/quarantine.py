@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.config import Column, Dataset, IcebergOptions
+from penstock.exchange import frame_of
 from penstock.lazy import F, Window
 from penstock.quality.redact import Redactor
 from penstock.storage import lines, objects, read, stage
@@ -102,7 +103,7 @@ def located(
     assert form is not None
     affected = {row[0]: files[row[0]] for row in rejected.select(stage.FILE).distinct().collect()}
     places = [(index, file.path) for index, file in affected.items()]
-    sources = spark.createDataFrame(places, f"{stage.FILE} int, source_file string")
+    sources = frame_of(spark, places, f"{stage.FILE} int, source_file string")
     rejected = rejected.join(F.broadcast(sources), stage.FILE, "left")
     rejected = _with_text(spark, rejected, affected, form)
     value = F.to_timestamp("_value") if quarantine.slice and quarantine.slice.unit == "hour" else F.to_date("_value")
@@ -117,16 +118,10 @@ def located(
     }
     if quarantine.slice:
         own[quarantine.slice.column] = value
-    marks = {
-        stage.SLICE: F.col("_value"),
-        stage.DISPOSITION: F.lit(stage.ACCEPTED),
-        stage.REASON: F.lit(None).cast("string"),
-        stage.FILE: F.lit(None).cast("int"),
-    }
     columns = [own[column.name].alias(column.name) for column in quarantine.columns]
     # As they stand in their files, for a person who reads them.
     rejected = rejected.sortWithinPartitions("source_file", "line")
-    return rejected.select(*columns, *[mark.alias(name) for name, mark in marks.items()])
+    return rejected.select(*columns, F.col("_value").alias(stage.SLICE))
 
 
 def examples(paths: Sequence[str], redactor: Redactor, limit: int = 5) -> tuple[dict[str, Any], ...]:

@@ -6,6 +6,7 @@ import codecs
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from penstock.exchange import frame_of
 from penstock.lazy import F
 from penstock.storage import records
 from penstock.storage.compressed import is_compressed
@@ -64,14 +65,12 @@ def found(spark: SparkSession, files: Mapping[int, SourceFile], form: Form) -> D
     """`records.FOUND_SCHEMA` of every record but headers of files, by index."""
     size = sum(file.size * (_COMPRESSION if is_compressed(file.path) else 1) for file in files.values())
     tasks = min(1 + size // _TASK_BYTES, len(files), _MOST_TASKS)
-    listed = spark.createDataFrame([(index, file.path) for index, file in files.items()], "file int, path string")
+    listed = frame_of(spark, [(index, file.path) for index, file in files.items()], "file int, path string")
     return listed.repartition(tasks).mapInArrow(records.finder(form), records.FOUND_SCHEMA)
 
 
 def _by_python(spark: SparkSession, files: Sequence[SourceFile], form: Form) -> DataFrame:
-    uris = spark.createDataFrame(
-        [(i, as_uris(file.path)[0]) for i, file in enumerate(files)], f"file int, {PATH} string"
-    )
+    uris = frame_of(spark, [(i, as_uris(file.path)[0]) for i, file in enumerate(files)], f"file int, {PATH} string")
     cut = found(spark, dict(enumerate(files)), form).select("file", as_read(F.col("record"), form).alias(LINE))
     return cut.join(F.broadcast(uris), "file").select(LINE, PATH)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from penstock.config import Dataset
 from penstock.errors import ConfigurationError, SchemaError
+from penstock.exchange import frame_of
 from penstock.lazy import F
 from penstock.storage import read, stage
 from penstock.storage.arrow import mapped
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import StagedFile, Table, relative
 from penstock.storage.publish import Swap
-from penstock.storage.rows import no_findings
 from penstock.storage.stage import StagePlan
 from penstock.storage.types import ddl
 from penstock.storage.uri import as_glob, of_uri
@@ -93,7 +93,7 @@ def staged_rows(spark: SparkSession, dataset: Dataset, files: Sequence[StagedFil
     """The staged rows of a table that is not sliced, with its columns."""
     schema = ddl(dataset.columns)
     if not files:
-        return spark.createDataFrame([], schema)
+        return frame_of(spark, [], schema)
     return spark.read.schema(schema).parquet(*[as_glob(f"{dataset.location}/{file.path}") for file in files])
 
 
@@ -137,13 +137,6 @@ def check_keys(keys: DataFrame, dataset: Dataset) -> None:
 
 
 def written(dataset: Dataset) -> list[Column]:
-    """The dataset's columns and the marks of accepted rows, as the writer takes them."""
+    """The dataset's columns and the slice of accepted rows, as the writer takes them."""
     own = F.col(f"`{dataset.slice.column}`") if dataset.slice else F.lit(None).cast("date")
-    marks = {
-        stage.SLICE: own,
-        stage.DISPOSITION: F.lit(stage.ACCEPTED),
-        stage.REASON: F.lit(None).cast("string"),
-        stage.FILE: F.lit(None).cast("int"),
-        stage.ERRORS: no_findings(),
-    }
-    return [*[F.col(f"`{name}`") for name in dataset.column_names], *[mark.alias(name) for name, mark in marks.items()]]
+    return [*[F.col(f"`{name}`") for name in dataset.column_names], own.alias(stage.SLICE)]

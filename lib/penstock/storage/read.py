@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.config import CsvOptions, Dataset, JsonOptions, TextOptions
 from penstock.errors import PenstockError
+from penstock.exchange import frame_of
 from penstock.interval import Interval
 from penstock.job import LookBack, Span
 from penstock.lazy import F
@@ -113,16 +114,15 @@ def _with_origin(
     """Replace the path of each row by the index of its file and the slice that the file belongs to."""
     kind = "timestamp" if owner[files[0]].unit == "hour" else "date"
     values = [owner[file].slice_value for file in files]
+    uris = [(uri, i) for i, file in enumerate(files) for uri in as_uris(file.path)]
     if len(files) == 1:
         index, value = F.lit(0), F.lit(values[0]).cast(kind)
     elif len(files) <= _FEW_FILES:
         # Unlike a join, this is left out where nobody asks for it.
-        uris = [(uri, i) for i, file in enumerate(files) for uri in as_uris(file.path)]
         index = F.element_at(F.create_map(*[F.lit(each) for each in chain.from_iterable(uris)]), F.col(PATH))
         value = F.element_at(F.array(*[F.lit(each).cast(kind) for each in values]), index + 1)
     else:
-        rows = [(uri, i, value) for i, value in enumerate(values) for uri in as_uris(files[i].path)]
-        table = spark.createDataFrame(rows, f"{PATH} string, _index int, {SLICE} {kind}")
+        table = frame_of(spark, [(uri, i, values[i]) for uri, i in uris], f"{PATH} string, _index int, {SLICE} {kind}")
         frame = frame.join(F.broadcast(table), PATH, "left")
         index, value = F.col("_index"), F.col(SLICE)
     row = F.struct(index.alias("file"), *[F.col(f"{ROW}.{name}").alias(name) for name in ("hash", "raw", "broken")])
@@ -227,7 +227,7 @@ def staged(spark: SparkSession, files: Mapping[str, Sequence[Any]], schema: str)
         schema: What is told, as DDL: `_value string, …`.
     """
     rows = [(path.rsplit("/", 1)[-1], *told) for path, told in files.items()]
-    told = spark.createDataFrame(rows, f"{_NAME} string, {schema}")
+    told = frame_of(spark, rows, f"{_NAME} string, {schema}")
     frame = spark.read.parquet(*[as_glob(path) for path in files])
     frame = frame.withColumn(_NAME, F.element_at(F.split(F.col("_metadata.file_path"), "/"), -1))
     return frame.join(F.broadcast(told), _NAME, "left").drop(_NAME)
@@ -246,4 +246,4 @@ def whole(spark: SparkSession, dataset: Dataset, tz: str) -> DataFrame:
 
 def empty(spark: SparkSession, dataset: Dataset) -> DataFrame:
     """A frame of no rows with the declared columns."""
-    return spark.createDataFrame([], ddl(dataset.columns))
+    return frame_of(spark, [], ddl(dataset.columns))

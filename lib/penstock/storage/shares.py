@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import IO, TYPE_CHECKING, Any
 
 from penstock.errors import MalformedInputError
+from penstock.exchange import frame_of
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.storage import compressed
@@ -90,7 +91,7 @@ def frame(spark: SparkSession, shares: Sequence[Share], share_bytes: int = 0) ->
     total = sum(share.size for share in shares if share.start == 0)
     tasks = max(1, min(len(shares), max(2, total // (share_bytes or SHARE_BYTES) + 1)))
     rows = [(*(getattr(share, field) for field in fields), task) for share, task in _dealt(shares, tasks)]
-    table = spark.createDataFrame(rows, f"{SHARE_SCHEMA}, task int")
+    table = frame_of(spark, rows, f"{SHARE_SCHEMA}, task int")
     # A task is a partition of one number. Spark's own spreading may give two rows to one task, and none to another.
     numbers = spark.range(0, tasks, 1, tasks)
     return numbers.join(F.broadcast(table), F.col("id") == F.col("task")).select(*fields)

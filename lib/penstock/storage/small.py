@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.config import Dataset
+from penstock.exchange import takes_arrow
 from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.storage import objects
@@ -39,7 +40,7 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
     """
     bounds = _bounds(intervals) if dataset.slice is not None else None
     # A database has no files to be read here, and CSV is Spark's to read. Before 4.0 Spark takes no Arrow tables.
-    if dataset.holds_tables and int(spark.version.split(".")[0]) >= 4:
+    if dataset.holds_tables and takes_arrow(spark):
         found = take(dataset, intervals[0].unit if bounds else "all", tz, intervals)
         if isinstance(found, TableSnapshot) and found.table is not None:
             chosen = files_of(found, intervals, "interval")

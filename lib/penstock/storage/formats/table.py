@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from penstock.config import Dataset
 from penstock.errors import SchemaError
+from penstock.exchange import frame_of
 from penstock.lazy import F
 from penstock.storage.types import arrow_schema, ddl
 from penstock.storage.uri import as_glob
@@ -133,7 +135,7 @@ class Table(ABC):
         chosen = self.files if files is None else files
         columns = [column for column in self.dataset.columns if column.name in self.schema.names]
         if not chosen:
-            return spark.createDataFrame([], ddl(tuple(columns)))
+            return frame_of(spark, [], ddl(tuple(columns)))
         frame = spark.read.schema(ddl(tuple(columns))).parquet(*[as_glob(self.full(file)) for file in chosen])
         return frame.select(*[F.col(f"`{column.name}`") for column in columns], "_metadata")
 
@@ -164,6 +166,11 @@ class UpsertingTable(Table):
         Raises:
             SchemaError: A column cannot take what is declared.
         """
+
+
+def metadata_of(text: str | None) -> dict[str, Any]:
+    """What a run told of a commit; nothing where somebody else made it, who told nothing or something else."""
+    return dict(json.loads(text)) if text and text.startswith("{") else {}
 
 
 def relative(path: str, location: str) -> str:
