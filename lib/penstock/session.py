@@ -122,6 +122,8 @@ def session_confs(settings: SessionSettings) -> dict[str, str]:
         # ICU's tables of upper and lower case take two seconds to load; Java's are those of Spark 3.5, too.
         "spark.sql.icu.caseMappings.enabled": "false",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        # A text of SQL is what it says: `${env:NAME}` in it must not bring in what the environment holds.
+        "spark.sql.variable.substitute": "false",
         # Delta's parser drops the arguments of a query in the way in which Spark 4.1 hands them to it.
         "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
     }

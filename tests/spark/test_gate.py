@@ -71,14 +71,14 @@ def test_what_the_writer_gets(spark: SparkSession) -> None:
     df = frame(spark, rows).withColumn("more", F.lit(1))
     expected = spark.createDataFrame(
         [
-            (DAY, 1, "a", DAY, stage.ACCEPTED, None, 0, None, None, []),
-            (DAY, None, "b", DAY, stage.QUARANTINED, None, 0, 8, '{"day":"2010-12-01","item":"b"}',
+            (DAY, 1, "a", DAY, None, 0, None, stage.ACCEPTED, None, []),
+            (DAY, None, "b", DAY, None, 0, 8, stage.QUARANTINED, '{"day":"2010-12-01","item":"b"}',
              [("not_null", "id", None, "is null, which the column forbids")]),
-            (None, None, None, DAY, stage.QUARANTINED, None, 0, 9, "x,y",
+            (None, None, None, DAY, None, 0, 9, stage.QUARANTINED, "x,y",
              [("malformed", "", None, "has not the declared number or form of fields")]),
-            (DAY, 2, None, DAY, stage.QUARANTINED, None, 0, 10, '{"day":"2010-12-01","id":2}', BROKEN),
+            (DAY, 2, None, DAY, None, 0, 10, stage.QUARANTINED, '{"day":"2010-12-01","id":2}', BROKEN),
         ],
-        f"day date, id int, item string, _slice date, _disposition int, _reason string, _file int, _hash bigint, "
+        f"day date, id int, item string, _slice date, _reason string, _file int, _hash bigint, _disposition int, "
         f"_raw string, _errors {BROKEN_TYPE}",
     )  # fmt: skip
     assert_df_equality(judged(df), expected, ignore_row_order=True, ignore_nullable=True)

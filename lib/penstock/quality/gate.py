@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 from penstock.config import Dataset
@@ -10,7 +9,8 @@ from penstock.errors import ConfigurationError, SchemaError, did_you_mean
 from penstock.lazy import F
 from penstock.quality.marks import DROP, DUPLICATE
 from penstock.storage import stage
-from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding, no_findings
+from penstock.storage.rows import BROKEN_TYPE, ROW, SLICE, finding, findings, no_findings
+from penstock.storage.sqltext import quoted, text
 from penstock.storage.types import spark_name
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def candidates(
             hint="Return the frame (or, for several outputs, a dict of frames by output name).",
         )
     _check_columns(frame, dataset, job)
-    columns = [F.col(f"`{column.name}`") for column in dataset.columns]
+    columns = [quoted(column.name) for column in dataset.columns]
     sliced = dataset.slice.column if dataset.slice else None
     if not preserving:
         own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
@@ -76,12 +76,12 @@ def candidates(
         promises = _any_of(_contract(dataset))
         if promises is None and found is None:
             # Nothing can be wrong with a row.
-            names = [name for group in (rules.mask_names if rules else ()) for name in group]
-            return frame.select(*columns, own.alias(stage.SLICE), *[F.col(name) for name in names])
+            return _with_marks(frame, columns, {stage.SLICE: own}, rules)
         bad, errors = _together(promises, found)
-        nothing = F.lit(None).cast("string")
-        marked = _with_marks(frame, columns, own, bad, errors, nothing, F.lit(None), None, from_text, rules)
-        return marked.drop(stage.REASON, stage.FILE, stage.HASH)
+        rejected = F.coalesce(bad, F.lit(False))
+        disposition = F.when(rejected, stage.QUARANTINED).otherwise(stage.ACCEPTED)
+        marks = {stage.SLICE: own, **_verdict(rejected, disposition, _as_text(columns), errors)}
+        return _with_marks(frame, columns, marks, rules)
     if ROW not in frame.columns or SLICE not in frame.columns:
         lost = ", ".join(name for name in (ROW, SLICE) if name not in frame.columns)
         raise SchemaError(
@@ -91,20 +91,38 @@ def candidates(
     checks = _contract(dataset)
     slice_value = F.col(SLICE)
     if sliced:
-        own = F.col(f"`{sliced}`")
+        own = F.col(quoted(sliced))
         # A file of a job of all time is of no slice: its rows say for themselves which one they are of.
-        slice_value, outside = F.coalesce(slice_value, own), own != slice_value
-        message = F.concat(F.lit("is outside of the slice of its file, "), F.col(SLICE).cast("string"))
-        checks.append((outside, finding("interval", sliced, own, message)))
+        slice_value, outside = F.coalesce(slice_value, own), f"{quoted(sliced)} <> {SLICE}"
+        message = f"concat({text('is outside of the slice of its file, ')}, CAST({SLICE} AS STRING))"
+        checks.append((outside, finding("interval", sliced, quoted(sliced), message)))
     raw, broken = F.col(f"{ROW}.raw"), F.col(f"{ROW}.broken")
-    unparsed = F.array(finding("malformed", "", F.lit(None), "has not the declared number or form of fields"))
+    malformed = finding("malformed", "", "NULL", text("has not the declared number or form of fields"))
+    unparsed = F.expr(f"CAST(array({malformed}) AS {BROKEN_TYPE})")
     dropped = F.col(DROP) if DROP in frame.columns else F.lit(None).cast("string")
     duplicate = F.col(DUPLICATE) if DUPLICATE in frame.columns else F.lit(False)
     whole = raw.isNull() & broken.isNull() & dropped.isNull() & ~F.coalesce(duplicate.cast("boolean"), F.lit(False))
     frame, found = _judged(frame, slice_value, whole, rules, lookup)
     bad, promised = _together(_any_of(checks), found)
-    errors = F.when(raw.isNotNull(), unparsed.cast(BROKEN_TYPE)).otherwise(F.coalesce(broken, promised))
-    return _with_marks(frame, columns, slice_value, bad, errors, dropped, duplicate, F.col(ROW), from_text, rules)
+    errors = F.when(raw.isNotNull(), unparsed).otherwise(F.coalesce(broken, promised))
+    # Not by the findings, which would be put together twice.
+    rejected = raw.isNotNull() | broken.isNotNull() | (dropped.isNull() & F.coalesce(bad, F.lit(False)))
+    disposition = (
+        F.when(rejected, stage.QUARANTINED)
+        .when(dropped.isNotNull(), stage.DROPPED)
+        .when(F.coalesce(duplicate.cast("boolean"), F.lit(False)), stage.DUPLICATE)
+        .otherwise(stage.ACCEPTED)
+    )
+    # The text of a row that could be parsed is looked up in its file, which its values stand in for.
+    shown = F.coalesce(raw, _as_text(columns)) if from_text else _as_text(columns)
+    marks = {
+        stage.SLICE: slice_value,
+        stage.REASON: F.when(~rejected, dropped),
+        stage.FILE: F.col(f"{ROW}.file").cast("int"),
+        stage.HASH: F.when(rejected, F.col(f"{ROW}.hash").cast("bigint")),
+        **_verdict(rejected, disposition, shown, errors),
+    }
+    return _with_marks(frame, columns, marks, rules)
 
 
 def _judged(
@@ -129,68 +147,45 @@ def _together(one: Findings | None, other: Findings | None) -> Findings:
     return F.coalesce(one[0], F.lit(False)) | F.coalesce(other[0], F.lit(False)), both
 
 
-def _contract(dataset: Dataset) -> list[tuple[SparkColumn, SparkColumn]]:
-    """(breaks it, the finding) for each promise that the declared columns make."""
+def _contract(dataset: Dataset) -> list[tuple[str, str]]:
+    """(breaks it, the finding) for each promise that the declared columns make, as SQL."""
     checks = []
     for column in dataset.columns:
         # A row without a slice value has no place in the table.
         if not column.nullable or (dataset.slice and column.name == dataset.slice.column):
-            value = F.col(f"`{column.name}`")
-            checks.append((value.isNull(), finding(NOT_NULL, column.name, value, "is null, which the column forbids")))
+            value, message = quoted(column.name), text("is null, which the column forbids")
+            checks.append((f"{value} IS NULL", finding(NOT_NULL, column.name, value, message)))
     return checks
 
 
-def _any_of(checks: list[tuple[SparkColumn, SparkColumn]]) -> Findings | None:
+def _any_of(checks: list[tuple[str, str]]) -> Findings | None:
     """Whether a row breaks one of the checks, and all that it breaks; None: there are none."""
     if not checks:
         return None
-    found = F.filter(F.array(*[F.when(broken, what) for broken, what in checks]), lambda x: x.isNotNull())
-    return reduce(lambda one, other: one | other, [broken for broken, _ in checks]), found.cast(BROKEN_TYPE)
+    return F.expr(" OR ".join(broken for broken, _ in checks)), F.expr(findings(checks))
+
+
+def _as_text(columns: list[str]) -> SparkColumn:
+    return F.expr(f"to_json(struct({', '.join(columns)}))")
+
+
+def _verdict(
+    rejected: SparkColumn, disposition: SparkColumn, raw: SparkColumn, errors: SparkColumn
+) -> dict[str, SparkColumn]:
+    """Only what a row needs travels to the writer: texts of good rows are nulls, which cost nothing."""
+    return {
+        stage.DISPOSITION: disposition.cast("int"),
+        stage.RAW: F.when(rejected, raw),
+        stage.ERRORS: F.when(rejected, errors).otherwise(no_findings()),
+    }
 
 
 def _with_marks(
-    frame: DataFrame,
-    columns: list[SparkColumn],
-    slice_value: SparkColumn,
-    bad: SparkColumn,
-    errors: SparkColumn,
-    dropped: SparkColumn,
-    duplicate: SparkColumn,
-    row: SparkColumn | None,
-    from_text: bool,
-    rules: RowRules | None,
+    frame: DataFrame, columns: list[str], marks: dict[str, SparkColumn], rules: RowRules | None
 ) -> DataFrame:
-    unreadable = (
-        row.getField("raw").isNotNull() | row.getField("broken").isNotNull() if row is not None else F.lit(False)
-    )
-    # Not by the findings, which would be put together twice.
-    rejected = unreadable | (dropped.isNull() & F.coalesce(bad, F.lit(False)))
-    disposition = (
-        F.when(rejected, stage.QUARANTINED)
-        .when(dropped.isNotNull(), stage.DROPPED)
-        .when(F.coalesce(duplicate.cast("boolean"), F.lit(False)), stage.DUPLICATE)
-        .otherwise(stage.ACCEPTED)
-        .cast("int")
-    )
-    file, position, raw = (
-        (F.lit(None) if row is None else row.getField(name)).cast(kind)
-        for name, kind in (("file", "int"), ("hash", "bigint"), ("raw", "string"))
-    )
-    # The text of a row that could be parsed is looked up in its file, which this stands in for.
-    values = F.to_json(F.struct(*columns))
-    # Only what a row needs travels to the writer: hashes and texts of good rows are nulls, which cost nothing. All in
-    # one step, for each one more would copy every row.
-    return frame.select(
-        *columns,
-        slice_value.alias(stage.SLICE),
-        disposition.alias(stage.DISPOSITION),
-        F.when(~rejected, dropped).alias(stage.REASON),
-        file.alias(stage.FILE),
-        F.when(rejected, position).alias(stage.HASH),
-        F.when(rejected, F.coalesce(raw, values) if from_text else values).alias(stage.RAW),
-        F.when(rejected, errors).otherwise(no_findings()).alias(stage.ERRORS),
-        *[F.col(name) for names in (rules.mask_names if rules else ()) for name in names],
-    )
+    """All in one step, for each one more would copy every row."""
+    bits = [name for names in (rules.mask_names if rules else ()) for name in names]
+    return frame.select(*columns, *[mark.alias(name) for name, mark in marks.items()], *bits)
 
 
 def _check_columns(frame: DataFrame, dataset: Dataset, job: str) -> None:

@@ -7,10 +7,12 @@ of a row that could not be parsed) and `broken` (declared types that its values 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from penstock.config import Column
 from penstock.lazy import F
+from penstock.storage.sqltext import quoted, text
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -35,15 +37,27 @@ _MOMENT = r"^\s*[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(\s*$|[ T][0-9])"
 _CALENDAR = ("0001-01-01 00:00:00Z", "9999-12-31 23:59:59.999999Z")
 
 
-def finding(rule: str, column: str, value: SparkColumn, message: SparkColumn | str) -> SparkColumn:
-    """One reason of a verdict: struct of rule, column, value (cut), message; all strings."""
-    text = F.lit(message) if isinstance(message, str) else message
-    return F.struct(
-        F.lit(rule).alias("rule"),
-        F.lit(column).cast("string").alias("column"),
-        F.substring(value.cast("string"), 1, _VALUE_LENGTH).alias("value"),
-        text.alias("message"),
-    )
+def finding(rule: str, column: str, value: str, message: str) -> str:
+    """One reason of a verdict, as SQL: struct of rule, column, value (cut), message; all strings.
+
+    Args:
+        rule: The rule's name.
+        column: The column, or columns.
+        value: What is shown of the row, as SQL.
+        message: Half a sentence, as SQL.
+    """
+    shown = f"substring(CAST({value} AS STRING), 1, {_VALUE_LENGTH})"
+    return f"named_struct('rule', {text(rule)}, 'column', {text(column)}, 'value', {shown}, 'message', {message})"
+
+
+def findings(checks: Sequence[tuple[str, str]]) -> str:
+    """Those of the findings whose condition holds, as SQL of BROKEN_TYPE.
+
+    Args:
+        checks: Conditions and findings, as SQL.
+    """
+    each = ", ".join(f"CASE WHEN {condition} THEN {what} END" for condition, what in checks)
+    return f"CAST(filter(array({each}), x -> x IS NOT NULL) AS {BROKEN_TYPE})"
 
 
 def no_findings() -> SparkColumn:
@@ -67,46 +81,43 @@ def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: froze
         The declared columns in their types, PATH, and ROW without its file index: hash, raw, broken.
     """
     casts = {
-        c.name: F.expr(f"try_cast(`{c.name}` AS {c.type})") for c in columns if c.name in texts and c.type != "string"
+        c.name: f"try_cast({quoted(c.name)} AS {c.type})" for c in columns if c.name in texts and c.type != "string"
     }
-    checks: list[tuple[SparkColumn, SparkColumn]] = []
+    checks: list[tuple[str, str]] = []
     for column in columns:
-        value = F.col(f"`{column.name}`")
-        shown = F.lit(REDACTED) if column.pii else value
+        value = quoted(column.name)
+        shown = text(REDACTED) if column.pii else value
         if column.name in casts:
-            failed = value.isNotNull() & ~_fits(value, casts[column.name], column.type)
-            checks.append((failed, finding("type", column.name, shown, f"is not {column.type}")))
+            failed = f"({value} IS NOT NULL AND NOT ({_fits(value, casts[column.name], column.type)}))"
+            checks.append((failed, finding("type", column.name, shown, text(f"is not {column.type}"))))
         elif column.name in texts:
-            garbled = value.contains(_REPLACED) | value.contains(_NUL)
-            checks.append((garbled, finding("encoding", column.name, shown, "has bytes that are not text")))
-    nothing = F.lit(None).cast(BROKEN_TYPE)
+            garbled = f"(contains({value}, {text(_REPLACED)}) OR contains({value}, {text(_NUL)}))"
+            checks.append((garbled, finding("encoding", column.name, shown, text("has bytes that are not text"))))
+    broken = f"CAST(NULL AS {BROKEN_TYPE})"
     if checks:
-        any_failed = checks[0][0]
-        for failed, _ in checks[1:]:
-            any_failed = any_failed | failed
-        found = F.filter(F.array(*[F.when(failed, what) for failed, what in checks]), lambda x: x.isNotNull())
-        broken = F.when(any_failed, found.cast(BROKEN_TYPE)).otherwise(nothing)
-    else:
-        broken = nothing
-    row = F.struct(F.col(POSITION).alias("hash"), F.col(CORRUPT).alias("raw"), broken.alias("broken"))
-    kept = [casts.get(c.name, F.col(f"`{c.name}`")).alias(c.name) for c in columns]
-    return df.select(*kept, F.col(PATH), row.alias(ROW))
+        any_failed = " OR ".join(failed for failed, _ in checks)
+        broken = f"CASE WHEN {any_failed} THEN {findings(checks)} END"
+    row = f"named_struct('hash', {POSITION}, 'raw', {CORRUPT}, 'broken', {broken}) AS {ROW}"
+    kept = [f"{casts.get(c.name, quoted(c.name))} AS {quoted(c.name)}" for c in columns]
+    return df.selectExpr(*kept, PATH, row)
 
 
-def _fits(value: SparkColumn, cast: SparkColumn, kind: str) -> SparkColumn:
+def _fits(value: str, cast: str, kind: str) -> str:
     """Whether a text is a value of a type, which Spark's cast alone decides too kindly; never null."""
-    fits = cast.isNotNull() & ~value.contains(_NUL)
+    fits = f"{cast} IS NOT NULL AND NOT contains({value}, {text(_NUL)})"
     name, _, size = kind.lower().replace(" ", "").partition("(")
     if name in ("date", "timestamp", "timestamp_ntz"):
         # The cast takes 08:26 for today, 2010 for its first of January, and `2010-12-01 and more` for a date.
-        return fits & value.rlike(_MOMENT) & cast.between(*[F.lit(bound).cast(kind) for bound in _CALENDAR])
+        first, last = (f"CAST({text(bound)} AS {kind})" for bound in _CALENDAR)
+        return f"{fits} AND {value} RLIKE {text(_MOMENT)} AND {cast} BETWEEN {first} AND {last}"
     if name in ("double", "float"):
         # As Java does, the cast takes 1d and 1f for numbers, and 1e400 for an infinite one.
-        suffixed = value.endswith("d") | value.endswith("D") | value.endswith("f") | value.endswith("F")
-        plain = ~suffixed & (F.abs(cast) != float("inf"))
-        return fits & (plain | F.lower(value).contains("inf"))
+        suffixed = " OR ".join(f"endswith({value}, '{letter}')" for letter in "dDfF")
+        plain = f"(NOT ({suffixed}) AND abs({cast}) <> double('Infinity'))"
+        return f"{fits} AND ({plain} OR contains(lower({value}), 'inf'))"
     if name == "decimal":
         # The cast rounds what has more digits than the type.
         scale = size.rstrip(")").partition(",")[2] or "0"
-        return fits & ~value.rlike(rf"\.[0-9]{{{scale}}}[0-9]*[1-9]|[eE]-")
+        longer = rf"\.[0-9]{{{scale}}}[0-9]*[1-9]|[eE]-"
+        return f"{fits} AND NOT {value} RLIKE {text(longer)}"
     return fits

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.storage.sqltext import quoted
+
 _OPERATORS = {"==": "=", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _COLUMN = r"""col\(["']([^"']+)["']\)"""
 _NULLITY = re.compile(rf"{_COLUMN}\.(notNull|isNull)\(\)")
@@ -43,7 +45,7 @@ def _of_document(condition: Mapping[str, Any]) -> str:
         return str(condition["pass_through_filter"])
     if kind in ("and", "or"):
         return f" {kind.upper()} ".join(f"({_of_document(part)})" for part in condition["conditions"])
-    name = _quoted(str(condition["column"]["name"])) if kind in ("nullity", "comparison") else ""
+    name = quoted(str(condition["column"]["name"])) if kind in ("nullity", "comparison") else ""
     if kind == "nullity":
         return f"{name} IS {'' if condition['is_null'] else 'NOT '}NULL"
     if kind == "comparison":
@@ -59,15 +61,11 @@ def _of_document(condition: Mapping[str, Any]) -> str:
 
 def _of_text(text: str) -> str:
     if found := _NULLITY.fullmatch(text):
-        return f"{_quoted(found[1])} IS {'NOT ' if found[2] == 'notNull' else ''}NULL"
+        return f"{quoted(found[1])} IS {'NOT ' if found[2] == 'notNull' else ''}NULL"
     if found := _COMPARISON.fullmatch(text):
         value = _literal(found[3][1:-1]) if found[3][0] in "\"'" else found[3]
-        return f"{_quoted(found[1])} {_OPERATORS[found[2]]} {value}"
+        return f"{quoted(found[1])} {_OPERATORS[found[2]]} {value}"
     raise Untranslatable(f"its row_condition {text!r} is more than one comparison")
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _literal(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.lazy import F
+from penstock.storage.sqltext import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -131,17 +132,17 @@ class RowExpectation(Counted):
     # It takes a look at other rows, which costs a shuffle of its own when rows are to be rejected.
     needs_window: ClassVar[bool] = False
 
-    def passed_over(self) -> Column | None:
-        """Where there is nothing to judge; None: nowhere."""
+    def passed_over(self) -> str | None:
+        """Where there is nothing to judge, as SQL that is never null; None: nowhere."""
         return None
 
     def expected(self, types: Mapping[str, str]) -> Column:
         """Where the row meets it; null counts as met, as in Great Expectations."""
         raise NotImplementedError
 
-    def shown(self) -> Column:
-        """What a finding shows of the row."""
-        return F.lit(None).cast("string")
+    def shown(self) -> str:
+        """What a finding shows of the row, as SQL."""
+        return "NULL"
 
     def subject(self) -> str:
         """The column that a finding names."""
@@ -185,7 +186,7 @@ class OfColumn(Expectation):
 
 def col(name: str) -> Column:
     """A column by its name, whatever is in it."""
-    return F.col("`" + name.replace("`", "``") + "`")
+    return F.col(quoted(name))
 
 
 def joined(checks: list[Column], match_on: MatchOn) -> Column:

@@ -20,6 +20,7 @@ from penstock.quality.rules.base import (
     col,
     is_numeric,
 )
+from penstock.storage.sqltext import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -35,9 +36,9 @@ class ExistsIn(OfColumn, RowExpectation):
     dataset: str = Field(min_length=1, description="The other dataset, as the catalog names it.")
     other_column: str = Field(min_length=1, description="Its column.")
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """Nulls."""
-        return col(self.column).isNull()
+        return f"{quoted(self.column)} IS NULL"
 
     def expected(self, types: Mapping[str, str]) -> Column:
         """It was found, which a join in front of the rules has marked."""
@@ -48,9 +49,9 @@ class ExistsIn(OfColumn, RowExpectation):
         """The column in which the join in front of the rules says whether the value is there."""
         return FOUND.format(re.sub(r"\W", "_", f"{self.column}_{self.dataset}_{self.other_column}"))
 
-    def shown(self) -> Column:
+    def shown(self) -> str:
         """The value."""
-        return col(self.column).cast("string")
+        return quoted(self.column)
 
     def message(self) -> str:
         """Half a sentence."""

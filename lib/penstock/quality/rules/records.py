@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from penstock.lazy import F, Window
 from penstock.quality.rules.base import OfColumn, RowExpectation, col, few, is_numeric, joined
 from penstock.storage import stage
+from penstock.storage.sqltext import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -31,14 +32,13 @@ class OfPair(RowExpectation):
         """The two."""
         return (self.column_A, self.column_B)
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """As `ignore_row_if` says."""
-        nulls = [col(name).isNull() for name in self.columns]
         if self.ignore_row_if == "neither":
             return None
-        return joined(nulls, "all" if self.ignore_row_if == "both_values_are_missing" else "any")
+        return missing(self.columns, "AND" if self.ignore_row_if == "both_values_are_missing" else "OR")
 
-    def shown(self) -> Column:
+    def shown(self) -> str:
         """Both values."""
         return shown_together(self.columns)
 
@@ -119,14 +119,13 @@ class OfList(RowExpectation):
         """All of them."""
         return tuple(self.column_list)
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """As `ignore_row_if` says."""
-        nulls = [col(name).isNull() for name in self.columns]
         if self.ignore_row_if == "never":
             return None
-        return joined(nulls, "all" if self.ignore_row_if == "all_values_are_missing" else "any")
+        return missing(self.columns, "AND" if self.ignore_row_if == "all_values_are_missing" else "OR")
 
-    def shown(self) -> Column:
+    def shown(self) -> str:
         """All values."""
         return shown_together(self.columns)
 
@@ -196,13 +195,13 @@ class Unique(OfColumn, RowExpectation):
     type: ClassVar[str] = "expect_column_values_to_be_unique"
     needs_window: ClassVar[bool] = True
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """Nulls."""
-        return col(self.column).isNull()
+        return f"{quoted(self.column)} IS NULL"
 
-    def shown(self) -> Column:
+    def shown(self) -> str:
         """The value."""
-        return col(self.column).cast("string")
+        return quoted(self.column)
 
     def expected(self, types: Mapping[str, str]) -> Column:
         """Alone."""
@@ -250,6 +249,12 @@ def alone(columns: tuple[str, ...], where: str | None) -> Column:
     return F.count(F.lit(1)).over(window) <= 1
 
 
-def shown_together(columns: tuple[str, ...]) -> Column:
-    """The values of several columns as one text."""
-    return F.concat_ws(", ", *[F.coalesce(col(name).cast("string"), F.lit("null")) for name in columns])
+def missing(columns: tuple[str, ...], operator: Literal["AND", "OR"]) -> str:
+    """Where all of the columns are null, or one of them, in SQL."""
+    return f" {operator} ".join(f"{quoted(name)} IS NULL" for name in columns)
+
+
+def shown_together(columns: tuple[str, ...]) -> str:
+    """The values of several columns as one text, in SQL."""
+    values = ", ".join(f"coalesce(CAST({quoted(name)} AS STRING), 'null')" for name in columns)
+    return f"concat_ws(', ', {values})"

@@ -13,7 +13,8 @@ from penstock.quality.rules.base import RowExpectation, col
 from penstock.quality.rules.own import ExistsIn
 from penstock.quality.rules.rule import Rule
 from penstock.storage.measure import BITS
-from penstock.storage.rows import BROKEN_TYPE, REDACTED, finding
+from penstock.storage.rows import REDACTED, finding, findings
+from penstock.storage.sqltext import text
 from penstock.storage.types import spark_name
 
 if TYPE_CHECKING:
@@ -61,20 +62,17 @@ class RowRules:
             rejecting = [bit for bit, rule in enumerate(part) if rule.severity == "reject"]
             if not rejecting:
                 continue
-            wanted.append(F.col(failed).bitwiseAND(F.lit(sum(1 << bit for bit in rejecting))) != 0)
-            for bit in rejecting:
-                is_set = F.col(failed).bitwiseAND(F.lit(1 << bit)) != 0
-                found.append(F.when(is_set, self._finding(part[bit])))
+            wanted.append(f"({failed} & {sum(1 << bit for bit in rejecting)}L) <> 0")
+            found += [(f"({failed} & {1 << bit}L) <> 0", self._finding(part[bit])) for bit in rejecting]
         if not found:
             return None
-        findings = F.filter(F.array(*found), lambda x: x.isNotNull())
-        return reduce(lambda one, other: one | other, wanted), findings.cast(BROKEN_TYPE)
+        return F.expr(" OR ".join(wanted)), F.expr(findings(found))
 
-    def _finding(self, rule: Rule) -> Column:
+    def _finding(self, rule: Rule) -> str:
         expectation = _row_expectation(rule)
         hidden = self.personal.intersection(expectation.columns)
-        value = F.lit(REDACTED) if hidden else expectation.shown()
-        return finding(rule.name, expectation.subject(), value, expectation.message())
+        value = text(REDACTED) if hidden else expectation.shown()
+        return finding(rule.name, expectation.subject(), value, text(expectation.message()))
 
 
 def row_rules(rules: Sequence[Rule], dataset: Dataset) -> RowRules | None:
@@ -89,21 +87,29 @@ def _row_expectation(rule: Rule) -> RowExpectation:
     return rule.on_rows
 
 
-def _verdict(expectation: RowExpectation, types: Mapping[str, str]) -> tuple[Column, Column, Column]:
-    """(not as expected, passed over, out of the condition), each never null."""
-    no = F.lit(False)
-    out = ~F.coalesce(F.expr(f"({expectation.row_condition})"), no) if expectation.row_condition else no
-    nothing = expectation.passed_over()
-    passed = no if nothing is None else F.coalesce(nothing, no)
+def _verdict(expectation: RowExpectation, types: Mapping[str, str]) -> tuple[Column, str | None, str | None]:
+    """(not as expected, and as SQL: passed over, out of the condition), each never null; None: nowhere."""
+    out = passed = None
+    if expectation.row_condition:
+        out = f"NOT coalesce(({expectation.row_condition}), false)"
+    if (nothing := expectation.passed_over()) is not None:
+        passed = f"({nothing}) AND NOT ({out})" if out else f"({nothing})"
     # What is null is not false: it counts as met.
-    failed = expectation.expected(types).eqNullSafe(no)
-    return failed & ~passed & ~out, passed & ~out, out
+    failed = expectation.expected(types).eqNullSafe(F.lit(False))
+    if beside := [f"NOT ({each})" for each in (nothing, out) if each]:
+        failed = failed & F.expr(" AND ".join(beside))
+    return failed, passed, out
 
 
-def _bits(verdicts: Sequence[Column]) -> Column:
+def _bits(verdicts: Sequence[Column | str | None]) -> Column:
     # Operators without branches: of 62 rules the code that Spark makes stays small enough to be compiled well.
-    bits = [F.shiftleft(verdict.cast("bigint"), bit) for bit, verdict in enumerate(verdicts)]
-    return reduce(lambda one, other: one.bitwiseOR(other), bits)
+    columns, texts = [], ["0L"]
+    for bit, verdict in enumerate(verdicts):
+        if isinstance(verdict, str):
+            texts.append(f"shiftleft(CAST(({verdict}) AS BIGINT), {bit})")
+        elif verdict is not None:
+            columns.append(F.shiftleft(verdict.cast("bigint"), bit))
+    return reduce(lambda one, other: one.bitwiseOR(other), columns, F.expr(" | ".join(texts)))
 
 
 def _looked_up(frame: DataFrame, expectation: ExistsIn, lookup: Lookup) -> DataFrame:

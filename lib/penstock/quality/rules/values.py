@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from penstock.quality.rules.base import OfColumn, RowExpectation, col, few, is_numeric, literal
 from penstock.quality.rules.bounds import Bounds, comparable, within
 from penstock.quality.rules.sets import OfSet
+from penstock.storage.sqltext import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -19,13 +20,13 @@ class OfValues(OfColumn, RowExpectation):
     # Columns of these types only; none: of any.
     only: ClassVar[tuple[str, ...]] = ()
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """Nulls."""
-        return col(self.column).isNull()
+        return f"{quoted(self.column)} IS NULL"
 
-    def shown(self) -> Column:
+    def shown(self) -> str:
         """The value."""
-        return col(self.column).cast("string")
+        return quoted(self.column)
 
     def problems(self, types: Mapping[str, str]) -> Iterator[str]:
         """A type that it cannot judge."""
@@ -39,7 +40,7 @@ class NotNull(OfValues):
 
     type: ClassVar[str] = "expect_column_values_to_not_be_null"
 
-    def passed_over(self) -> Column | None:
+    def passed_over(self) -> str | None:
         """Nothing."""
         return None
 
