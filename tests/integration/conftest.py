@@ -216,6 +216,65 @@ class FileTable(Table):
         return {str(path) for path in found if path.parts[1] != "_states"} - self.ever
 
 
+class LastingJvm:
+    """Spark's JVM in a process of its own, used by one run after the other: it stays when one of them is killed.
+
+    A run finds it as it finds that of spark-submit. What starts Spark once instead of 200 times is this program:
+    """
+
+    PROGRAM = """\
+import os, sys
+from dataclasses import dataclass
+import yaml
+from pyspark import SparkContext
+from penstock.releases import DEFAULT_RELEASE
+from penstock.session import get_session
+
+class Spark:
+    master, conf, driver_memory = None, {}, None
+
+class Settings:
+    release, timezone, spark = DEFAULT_RELEASE, "UTC", Spark()
+
+vars(Settings.spark).update(yaml.safe_load(sys.argv[1])["spark"])
+with get_session(Settings, "lasting") as spark:
+    gateway = spark.sparkContext._gateway
+    print(gateway.gateway_parameters.port, gateway.gateway_parameters.auth_token, flush=True)
+    for _ in sys.stdin:
+        # What a killed run has left; nobody else may have a context in the same JVM.
+        gateway.jvm.org.apache.spark.SparkContext.getOrCreate().stop()
+        print("free", flush=True)
+"""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", self.PROGRAM, _SMALL],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.port, self.secret = self._answer().split()
+
+    def freed(self) -> dict[str, str]:
+        """Where it is, for the environment of a run that may have it for itself."""
+        assert self.popen.stdin is not None
+        self.popen.stdin.write("next\n")
+        self.popen.stdin.flush()
+        assert self._answer().strip() == "free"
+        return {"PYSPARK_GATEWAY_PORT": self.port, "PYSPARK_GATEWAY_SECRET": self.secret}
+
+    def _answer(self) -> str:
+        assert self.popen.stdout is not None
+        return self.popen.stdout.readline()
+
+    def kill(self) -> None:
+        """With all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.communicate()
+
+
 @dataclass
 class Site:
     """A folder with raw data, a warehouse and a configuration for small data; `kind` is the format of its tables."""
@@ -224,6 +283,7 @@ class Site:
     kind: str = "delta"
     env: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    jvm: LastingJvm | None = None
 
     @property
     def warehouse(self) -> Path:
@@ -253,6 +313,7 @@ class Site:
             "PENSTOCK__LEDGER__LEASE_SECONDS": str(lease),
             **self.env,
             **({"PENSTOCK_FAULT": fault} if fault else {}),
+            **(self.jvm.freed() if self.jvm else {}),
         }
         out, err = self.root / f"{number}.out", self.root / f"{number}.err"
         with out.open("wb") as to_out, err.open("wb") as to_err:
@@ -374,6 +435,16 @@ def two_sites(prepared: Path, tmp_path: Path) -> Iterator[list[Site]]:
     finally:
         for process in (process for site in sites for process in site.processes):
             process.kill()
+
+
+@pytest.fixture
+def lasting_sites(two_sites: list[Site]) -> Iterator[list[Site]]:
+    """The same, each with a JVM that stays when a run is killed: for stories with many ends."""
+    for site in two_sites:
+        site.jvm = LastingJvm()
+    yield two_sites
+    for site in two_sites:
+        site.jvm.kill()
 
 
 @pytest.fixture

@@ -120,9 +120,9 @@ def test_killed_at_every_point(two_sites) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(8))
-def test_killed_at_every_point_and_again_at_every_point(two_sites, part) -> None:
-    side_by_side(tell, two_sites, list(walks())[part::8])
+@pytest.mark.parametrize("part", range(4))
+def test_killed_at_every_point_and_again_at_every_point(lasting_sites, part) -> None:
+    side_by_side(tell, lasting_sites, list(walks())[part::4])
 
 
 def test_a_run_that_died_after_its_last_commit_is_closed_not_done_again(site) -> None:
