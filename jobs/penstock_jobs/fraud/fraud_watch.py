@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -11,6 +13,7 @@ from penstock.exchange import arrow_table, frame_of
 from penstock_jobs.fraud.pictures import of_watch
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from penstock.ml.registry import Entry
@@ -27,6 +30,10 @@ PERFORMANCE = (
 )
 
 
+# Of so many transactions the driver holds what is looked at.
+_ROWS = 200_000
+
+
 class FraudWatchParams(Params):
     """What is measured."""
 
@@ -41,47 +48,91 @@ def transform(
 
     spark = features.sparkSession
     days = [row["slice"] for row in slices.select("slice").orderBy("slice").collect()]
+    rows = {row["tx_date"]: row["count"] for row in features.groupBy("tx_date").count().collect()}
     used = {row["tx_date"]: row["version"] for row in scores.select("tx_date", "version").distinct().collect()}
     entries = {
         row["version"]: Entry(row.asDict())
         for row in models.where(F.col("version").isin([v for v in used.values() if v])).collect()
     }
-    moved: list[tuple[Any, ...]] = []
+    moved: dict[date, list[tuple[Any, ...]]] = {day: [] for day in days}
     good: list[tuple[Any, ...]] = []
+    for together in few_at_a_time(days, rows, _ROWS):
+        said = _said(features, scores, together)
+        for version in {used[day] for day in together if used.get(day) in entries}:
+            scored = [day for day in together if used.get(day) == version]
+            for day, found in drifted(features, said, scored, entries[version]).items():
+                moved[day] = [(day, version, *row) for row in found]
+        for day in together:
+            row = performance(said[day], params.cards) if day in said else None
+            if row is not None:
+                good.append((day, used.get(day), *row))
+    everything = [row for day in days for row in moved[day]]
+    return {"drift": frame_of(spark, everything, DRIFT), "performance": frame_of(spark, good, PERFORMANCE)}
+
+
+def few_at_a_time(days: Sequence[date], rows: Mapping[date, int], most: int) -> list[list[date]]:
+    """Days in order, so few together that the driver can hold their rows; one that is larger stands alone.
+
+    >>> few_at_a_time([date(2026, 1, day) for day in (1, 2, 3)], {date(2026, 1, 1): 2, date(2026, 1, 2): 1}, most=3)
+    [[datetime.date(2026, 1, 1), datetime.date(2026, 1, 2), datetime.date(2026, 1, 3)]]
+    >>> few_at_a_time([date(2026, 1, 1), date(2026, 1, 2)], {date(2026, 1, 1): 9, date(2026, 1, 2): 1}, most=3)
+    [[datetime.date(2026, 1, 1)], [datetime.date(2026, 1, 2)]]
+    """
+    result: list[list[date]] = []
+    held = 0
     for day in days:
-        today, said = features.where(F.col("tx_date") == F.lit(day)), scores.where(F.col("tx_date") == F.lit(day))
-        entry = entries.get(used.get(day) or "")
-        if entry is not None:
-            moved += [(day, used[day], *row) for row in drifted(today, said, entry)]
-        row = performance(today, said, params.cards)
-        if row is not None:
-            good.append((day, used.get(day), *row))
-    return {"drift": frame_of(spark, moved, DRIFT), "performance": frame_of(spark, good, PERFORMANCE)}
+        held += rows.get(day, 0)
+        if not result or held > most:
+            result.append([])
+            held = rows.get(day, 0)
+        result[-1].append(day)
+    return result
 
 
-def drifted(today: DataFrame, said: DataFrame, entry: Entry) -> list[Moved]:
-    """The model's columns, and its score, against training."""
-    from penstock.ml.registry import columns_of
+def _said(features: DataFrame, scores: DataFrame, days: Sequence[date]) -> dict[date, pa.Table]:
+    """What was said of each transaction, and its label, by day, in the order of their numbers."""
+    inside = F.col("tx_date").isin(list(days))
+    labels = features.where(inside).select("transaction_id", "is_fraud")
+    columns = ("tx_date", "transaction_id", "card_id", "amount", "score", "decision", "is_fraud")
+    held = scores.where(inside).join(labels, "transaction_id", "left").select(*columns)
+    return _by_day(arrow_table(held.orderBy("transaction_id")))
+
+
+def _by_day(table: pa.Table) -> dict[date, pa.Table]:
+    import pyarrow.compute as pc
+
+    days = table.column("tx_date")
+    return {day: table.filter(pc.equal(days, day)) for day in pc.unique(days).to_pylist()}
+
+
+def drifted(
+    features: DataFrame, said: Mapping[date, pa.Table], days: Sequence[date], entry: Entry
+) -> dict[date, list[Moved]]:
+    """By day, the columns of the days' model, and its score, against training."""
+    from penstock.ml.registry import asked_of, sampled, values_of
     from penstock.ml.watch import moved
 
-    held: dict[str, Any] = dict(columns_of(today, entry.features))
-    held["score"] = arrow_table(said.select("score")).column("score").fill_null(float("nan")).to_numpy()
-    return moved(held, entry)
+    rows = sampled(features.where(F.col("tx_date").isin(list(days))), entry.features, _ROWS)
+    found = {}
+    for day, table in _by_day(arrow_table(rows.select("tx_date", *asked_of(entry.features)))).items():
+        held: dict[str, Any] = dict(values_of(table, entry.features))
+        held["score"] = said[day].column("score").fill_null(float("nan")).to_numpy()
+        found[day] = moved(held, entry)
+    return found
 
 
-def performance(today: DataFrame, said: DataFrame, cards: int) -> tuple[Any, ...] | None:
+def performance(said: pa.Table, cards: int) -> tuple[Any, ...] | None:
     """The row of `PERFORMANCE` behind its version; None where no label is known or nothing was scored."""
     import numpy as np
+    import pyarrow.compute as pc
 
     from penstock.ml import metrics
     from penstock.ml.watch import real
 
-    labels = today.where(F.col("is_fraud").isNotNull()).select("transaction_id", "is_fraud")
-    table = said.where(F.col("score").isNotNull()).join(labels, "transaction_id")
-    table = table.select("transaction_id", "card_id", "amount", "score", "decision", "is_fraud")
-    held = arrow_table(table.orderBy("transaction_id")).to_pydict()
-    if not held["score"]:
+    known = said.filter(pc.and_(pc.is_valid(said["score"]), pc.is_valid(said["is_fraud"])))
+    if not known.num_rows:
         return None
+    held = known.to_pydict()
     label, score, amount = (np.array(held[name], float) for name in ("is_fraud", "score", "amount"))
     decision, fraud = np.array(held["decision"]), label > 0
     stopped = decision != "allow"
