@@ -15,9 +15,18 @@ def as_glob(path: str) -> str:
     r"""A path that Spark reads as itself, though it may hold characters that mean something in a glob.
 
     >>> as_glob("/in/a[1].csv")
-    '/in/a\\[1\\].csv'
+    'file:/in/a\\[1\\].csv'
     """
-    return _GLOB.sub(r"\\\1", path)
+    return _GLOB.sub(r"\\\1", as_spark(path))
+
+
+def as_spark(path: str) -> str:
+    """A path as Spark takes it: one without a scheme would be of HDFS where a cluster has it as its default.
+
+    >>> as_spark("/in/a.csv"), as_spark("s3://lake/a.csv")
+    ('file:/in/a.csv', 's3://lake/a.csv')
+    """
+    return f"file:{path}" if path.startswith("/") else path
 
 
 def as_uris(path: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from penstock.storage import objects
 from penstock.storage.formats import delta
 from penstock.storage.formats.table import LiveFile, StagedFile, Table, metadata_of
 from penstock.storage.stage import slice_text
+from penstock.storage.uri import as_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -72,7 +73,7 @@ class Delta(Table):
 
     def frame(self, spark: SparkSession, files: Sequence[LiveFile] | None = None) -> DataFrame:  # noqa: ARG002
         """See `Table.frame`; cutting to slices is left to Delta's own pruning."""
-        frame = spark.read.format("delta").option("versionAsOf", self.version).load(self.dataset.location)
+        frame = spark.read.format("delta").option("versionAsOf", self.version).load(as_spark(self.dataset.location))
         return frame.select("*", "_metadata")
 
 
