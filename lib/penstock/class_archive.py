@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -100,7 +101,9 @@ def _rehearse(java: Java, jars: Sequence[Path], flags: Sequence[str], scratch: P
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         LOG_VARIABLE: str(scratch / "jvm.log"),
     }
-    command += [str(Path(__file__).with_name("rehearsal.py")), str(scratch)]
+    # Python looks for modules beside a program first, and ours have names that are the standard library's, too.
+    program = shutil.copy(Path(__file__).with_name("rehearsal.py"), scratch)
+    command += [str(program), str(scratch)]
     try:
         done = subprocess.run(
             command, env=environ, cwd=scratch, capture_output=True, timeout=_MAKING_SECONDS, check=False

@@ -25,7 +25,8 @@ def prepare(label: str = DEFAULT_RELEASE) -> None:
         jars = fetch_jars(label)
     if not is_settled(java, jars):
         sys.stderr.write("Making an archive of Spark's classes, so that it starts faster (once)\n")
-        make_archive(java, jars)
+        if make_archive(java, jars) is None and not is_settled(java, jars):
+            sys.stderr.write("It could not be made: Spark starts without it, and it is tried again next time\n")
 
 
 def main() -> int:
