@@ -29,12 +29,12 @@ def emr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         yield app
 
 
-def configured(emr: App, shop, warehouse: str) -> list[str]:
+def configured(emr: App, shop, warehouse: str, more: str = "") -> list[str]:
     """A layer of configuration that leads to local EMR, as options."""
     conf = shop.folder / f"conf-{warehouse.rpartition('/')[2]}"
     conf.mkdir()
     (conf / "environment.yaml").write_text(
-        f"data: {shop.folder / 'data'}\nwarehouse: {warehouse}\n"
+        f"warehouse: {warehouse}\n{more or f'data: {shop.folder}/data'}\n"
         "emr:\n  artefacts: s3://penstock/code\n  logs: s3://penstock/logs\n  full: false\n"
         f"  architecture: {'arm64' if platform.machine() in ('arm64', 'aarch64') else 'x86_64'}\n"
         "  role: arn:aws:iam::123456789012:role/runs\n  region: us-east-1\n  eks: {virtual_cluster: penstock}\n"
@@ -55,6 +55,25 @@ def test_every_flavour_gives_the_local_runs_tables(emr: App, shop, env: str) -> 
     # The code that ran is the archive's, not this checkout's.
     out = shop.penstock("logs", document["id"], *where, "--json")
     assert json.loads(out)["lines"]
+
+
+@pytest.mark.slow
+def test_data_and_tables_on_s3(emr: App, shop) -> None:
+    """Data, tables and ledger are AWS's: read by Spark's S3A, published by delta-rs and boto3, told to DynamoDB."""
+    s3 = emr_client(emr, "s3")
+    for file in (shop.folder / "data" / "retail").rglob("*"):
+        if file.is_file():
+            s3.upload_file(str(file), "penstock", f"raw/{file.relative_to(shop.folder / 'data').as_posix()}")
+    own = "data: s3://penstock/raw\nledger: {table: penstock}"
+    where = ["--env", "emr-serverless", *configured(emr, shop, "s3://penstock/tables", own)]
+    document = json.loads(shop.penstock("submit", "nightly", *shop.chosen, *shop.span, *where, "--json"))
+    assert document["phase"] == "succeeded", document
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket="penstock", Prefix="tables/retail/"):
+        for item in page["Contents"]:
+            copy = shop.folder / "from-s3" / item["Key"].removeprefix("tables/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file("penstock", item["Key"], str(copy))
+    print(f"on S3: {shop.compared('from-s3')} rows equal the local run's; {document['seconds']} s")
 
 
 @pytest.mark.slow
