@@ -110,13 +110,18 @@ class Process:
         while not seen():
             if self.popen.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, self.err.read_text("utf-8")
+            assert time.monotonic() < deadline, self.said
             time.sleep(0.002)
         return True
 
+    @property
+    def said(self) -> str:
+        """All that it printed."""
+        return self.err.read_text("utf-8") + self.out.read_text("utf-8")
+
     def until_frozen(self) -> None:
         process = psutil.Process(self.popen.pid)
-        assert self.until(lambda: process.status() == psutil.STATUS_STOPPED), self.err.read_text("utf-8")
+        assert self.until(lambda: process.status() == psutil.STATUS_STOPPED), self.said
 
     def wake(self) -> None:
         os.kill(self.popen.pid, signal.SIGCONT)
