@@ -74,7 +74,7 @@ def fetch_jars(label: str = DEFAULT_RELEASE) -> list[Path]:
             return jars
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".ivy-", dir=folder.parent) as ivy:
-            _resolve(release, Path(ivy), release.delta_jars)
+            resolve(release, Path(ivy), release.delta_jars)
             for coordinate, path in zip(release.delta_jars, _paths(release), strict=True):
                 fetched = Path(ivy, "jars", f"{coordinate.split(':')[0]}_{path.name}")
                 if not fetched.is_file():
@@ -100,7 +100,7 @@ def fetch_more(label: str, what: str) -> list[Path]:
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".ivy-", dir=folder.parent) as ivy:
-                _resolve(release, Path(ivy), release.more_jars[what])
+                resolve(release, Path(ivy), release.more_jars[what])
                 Path(ivy, "jars").rename(folder)
     return sorted(folder.glob("*.jar"))
 
@@ -138,7 +138,7 @@ def _paths(release: Release) -> list[Path]:
     return [_folder(release) / f"{'-'.join(coordinate.split(':')[1:])}.jar" for coordinate in release.delta_jars]
 
 
-def _resolve(release: Release, ivy: Path, coordinates: Sequence[str]) -> None:
+def resolve(release: Release, ivy: Path, coordinates: Sequence[str]) -> None:
     """Has spark-submit resolve the coordinates into `ivy`: it does so before it runs the (empty) program."""
     program = ivy / "nothing.py"
     program.write_text("", encoding="utf-8")

@@ -98,7 +98,7 @@ def fetched() -> list[Path]:
             draft = folder.with_name(f".{folder.name}")
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
-            jars._resolve(get_release(DEFAULT_RELEASE), draft, COORDINATES)
+            jars.resolve(get_release(DEFAULT_RELEASE), draft, COORDINATES)
             (draft / "jars").replace(folder)
             shutil.rmtree(draft)
     return sorted(folder.glob("*.jar"))
