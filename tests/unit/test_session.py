@@ -118,7 +118,7 @@ class TestJars:
             for coordinate in get_release("emr-spark-8.1.0").delta_jars:
                 (ivy / "jars" / f"{coordinate.replace(':', '_', 1).replace(':', '-')}.jar").touch()
 
-        monkeypatch.setattr(jars, "_resolve", resolve)
+        monkeypatch.setattr(jars, "resolve", resolve)
         threads = [threading.Thread(target=jars.fetch_jars) for _ in range(4)]
         for thread in threads:
             thread.start()
