@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import duckdb
@@ -25,8 +25,6 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from pyiceberg.table import StaticTable
-
-T = TypeVar("T")
 
 SECONDS = 300
 DAYS = (1, 2, 3, 4, 5)
@@ -447,24 +445,11 @@ def two_sites(prepared: Path, tmp_path: Path) -> Iterator[list[Site]]:
 @pytest.fixture
 def lasting_sites(two_sites: list[Site]) -> Iterator[list[Site]]:
     """The same, each with a JVM that stays when a run is killed: for stories with many ends."""
-    yield from _with_lasting_jvms(two_sites, two_sites)
-
-
-@pytest.fixture
-def lasting_other_site(other_site: Site) -> Iterator[Site]:
-    """A site of another format, with such a JVM: for one run after the other."""
-    yield from _with_lasting_jvms(other_site, [other_site])
-
-
-def _with_lasting_jvms(given: T, sites: list[Site]) -> Iterator[T]:
-    for site in sites:
+    for site in two_sites:
         site.jvm = LastingJvm()
-    try:
-        yield given
-    finally:
-        for site in sites:
-            if site.jvm is not None:
-                site.jvm.kill()
+    yield two_sites
+    for site in two_sites:
+        site.jvm.kill()
 
 
 @pytest.fixture

@@ -35,14 +35,14 @@ def killed(site, version: int, point: str, *, is_published: bool) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other_site", ["iceberg"], indirect=True)
-def test_killed_between_its_two_commits(lasting_other_site) -> None:
-    killed(lasting_other_site, 2, "published:lines.quarantine", is_published=False)
+def test_killed_between_its_two_commits(other_site) -> None:
+    killed(other_site, 2, "published:lines.quarantine", is_published=False)
 
 
 @pytest.mark.slow
-def test_killed_at_every_point(lasting_other_site) -> None:
+def test_killed_at_every_point(other_site) -> None:
     for version, (point, is_published) in enumerate(POINTS, start=2):
-        killed(lasting_other_site, version, point, is_published=is_published)
+        killed(other_site, version, point, is_published=is_published)
 
 
 @pytest.mark.slow
@@ -68,8 +68,8 @@ def test_a_sleeper_whose_place_was_taken_publishes_nothing(other_site) -> None:
 
 
 @pytest.mark.slow
-def test_one_that_died_after_its_last_commit_is_closed_and_not_done_again(lasting_other_site) -> None:
-    site = lasting_other_site
+def test_one_that_died_after_its_last_commit_is_closed_and_not_done_again(other_site) -> None:
+    site = other_site
     site.write((1, 2), 2)
     site.lines(1, 2, fault="accounted=kill").wait(-9)
     before = [site.table(name).version for name in ("lines", "lines_quarantine")]
