@@ -229,7 +229,6 @@ class LastingJvm:
 
     PROGRAM = """\
 import os, sys
-from dataclasses import dataclass
 import yaml
 from pyspark import SparkContext
 from penstock.releases import DEFAULT_RELEASE
@@ -445,11 +444,11 @@ def two_sites(prepared: Path, tmp_path: Path) -> Iterator[list[Site]]:
 @pytest.fixture
 def lasting_sites(two_sites: list[Site]) -> Iterator[list[Site]]:
     """The same, each with a JVM that stays when a run is killed: for stories with many ends."""
-    for site in two_sites:
-        site.jvm = LastingJvm()
-    yield two_sites
-    for site in two_sites:
-        site.jvm.kill()
+    with contextlib.ExitStack() as kept:
+        for site in two_sites:
+            site.jvm = LastingJvm()
+            kept.callback(site.jvm.kill)
+        yield two_sites
 
 
 @pytest.fixture

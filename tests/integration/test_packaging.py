@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from penstock.emr.archive import unpack
+
 SECONDS = 600
 
 
@@ -144,8 +146,7 @@ def copy_of(checkout: Path, target: Path) -> None:
         for name in listed.stdout.split("\0"):
             if name and (checkout / name).exists():
                 tar.add(checkout / name, name)
-    with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="fully_trusted")
+    unpack(archive, target)
     archive.unlink()
 
 

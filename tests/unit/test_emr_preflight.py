@@ -345,8 +345,7 @@ def test_a_real_one_is_made_for_either_machine_and_passes(tmp_path: Path, archit
     assert "pyspark" not in made.manifest.packages
     if full and (platform.machine(), sys.version_info[:2]) == (MACHINES[architecture], (3, 11)):  # type: ignore[index]
         folder = tmp_path / "unpacked"
-        with tarfile.open(tmp_path / "deps.tar.gz") as tar:
-            tar.extractall(folder, filter="data")
+        archive.unpack(tmp_path / "deps.tar.gz", folder)
         command = [sys.executable, "-I", "-S", "-c", LOADS, str(folder), str(tmp_path / "table")]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

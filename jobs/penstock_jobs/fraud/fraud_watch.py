@@ -54,20 +54,19 @@ def transform(
         row["version"]: Entry(row.asDict())
         for row in models.where(F.col("version").isin([v for v in used.values() if v])).collect()
     }
-    moved: dict[date, list[tuple[Any, ...]]] = {day: [] for day in days}
+    moved: list[tuple[Any, ...]] = []
     good: list[tuple[Any, ...]] = []
     for together in few_at_a_time(days, rows, _ROWS):
         said = _said(features, scores, together)
-        for version in {used[day] for day in together if used.get(day) in entries}:
+        for version in sorted({used[day] for day in together if used.get(day) in entries}):
             scored = [day for day in together if used.get(day) == version]
             for day, found in drifted(features, said, scored, entries[version]).items():
-                moved[day] = [(day, version, *row) for row in found]
+                moved += [(day, version, *row) for row in found]
         for day in together:
             row = performance(said[day], params.cards) if day in said else None
             if row is not None:
                 good.append((day, used.get(day), *row))
-    everything = [row for day in days for row in moved[day]]
-    return {"drift": frame_of(spark, everything, DRIFT), "performance": frame_of(spark, good, PERFORMANCE)}
+    return {"drift": frame_of(spark, moved, DRIFT), "performance": frame_of(spark, good, PERFORMANCE)}
 
 
 def few_at_a_time(days: Sequence[date], rows: Mapping[date, int], most: int) -> list[list[date]]:

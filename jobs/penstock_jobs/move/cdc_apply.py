@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params, Window, drop_when
+from penstock.storage.sqltext import quoted
 from penstock_jobs.columns import named
 
 if TYPE_CHECKING:
@@ -104,9 +105,9 @@ def _sortable(name: str) -> Column:
 
 def _typed(name: str, kind: str, time_unit: str) -> Column:
     """A value in the target's type; Debezium counts days and milliseconds (or microseconds) since 1970."""
-    text = F.col(f"`{name}`")
-    plain = F.expr(f"try_cast(`{name}` AS {kind})")
-    number = F.expr(f"try_cast(`{name}` AS bigint)")
+    text = F.col(quoted(name))
+    plain = F.expr(f"try_cast({quoted(name)} AS {kind})")
+    number = F.expr(f"try_cast({quoted(name)} AS bigint)")
     if kind.lower() == "date":
         return F.when(text.rlike("^-?[0-9]+$"), F.date_from_unix_date(number.cast("int"))).otherwise(plain)
     if kind.lower() in ("timestamp", "timestamp_ntz"):

@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -39,6 +39,30 @@ def pack(files: Mapping[str, bytes | Path], target: Path, level: int = 6) -> str
             tar.addfile(member, io.BytesIO(data))
     draft.replace(target)
     return digest(target)
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar into a folder, and nothing of it beside the folder.
+
+    It does what tarfile's own filter `tar` does, which Python has from 3.11.4 on: Debian's is older.
+
+    Raises:
+        tarfile.TarError: It is no tar, or one of its names leads outside.
+    """
+    root = target.resolve()
+
+    def inside(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+        # One at a time, since a link that is there already may lead the next name outside.
+        for member in tar:
+            member.name = member.name.lstrip("/")
+            if not Path(root, member.name).resolve().is_relative_to(root):
+                raise tarfile.TarError(f"{member.name} would lie outside")
+            member.mode &= 0o755
+            yield member
+
+    with tarfile.open(archive) as tar:
+        tar.extraction_filter = lambda member, _: member
+        tar.extractall(target, members=inside(tar))  # noqa: S202 - each is looked at
 
 
 def digest(path: Path) -> str:

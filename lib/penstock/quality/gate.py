@@ -71,7 +71,7 @@ def candidates(
     columns = [quoted(column.name) for column in dataset.columns]
     sliced = dataset.slice.column if dataset.slice else None
     if not preserving:
-        own = F.col(f"`{sliced}`") if sliced else F.lit(None).cast("date")
+        own = F.col(quoted(sliced)) if sliced else F.lit(None).cast("date")
         frame, found = _judged(frame, own, F.lit(True), rules, lookup)
         promises = _any_of(_contract(dataset))
         if promises is None and found is None:

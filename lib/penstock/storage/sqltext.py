@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_SPECIAL = re.compile(r"[\x00-\x1f'\\]")
+_ESCAPED = re.compile(r"[\x00-\x1f'\\]")
 
 
 def quoted(name: str) -> str:
@@ -23,7 +23,11 @@ def quoted(name: str) -> str:
 def text(value: str) -> str:
     r"""A string.
 
-    >>> print(text("it's"))
-    'it\u0027s'
+    >>> print(text("it's\n"))
+    'it\'s\u000a'
     """
-    return "'" + _SPECIAL.sub(lambda found: f"\\u{ord(found[0]):04x}", value) + "'"
+    return "'" + _ESCAPED.sub(lambda found: _escape(found[0]), value) + "'"
+
+
+def _escape(letter: str) -> str:
+    return f"\\{letter}" if letter in "'\\" else f"\\u{ord(letter):04x}"

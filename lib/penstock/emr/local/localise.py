@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from penstock.emr.archive import unpack
+
 _FLAGS = {"--verbose", "-v", "--supervise", "--version"}
 # What a cluster decides, and a single machine does not have.
 _DROPPED = {"--master", "--deploy-mode", "--num-executors", "--executor-cores", "--executor-memory", "--driver-cores"}
@@ -147,8 +149,7 @@ def _extract(archive: Path, target: Path) -> None:
             # ZipFile keeps names inside the target of its own accord.
             zipped.extractall(target)  # noqa: S202
     else:
-        with tarfile.open(archive) as tar:
-            tar.extractall(target, filter="tar")
+        unpack(archive, target)
 
 
 def localised(submission: Submission, fetcher: Fetcher, folder: Path) -> Submission:
