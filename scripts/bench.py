@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ import bench_airflow
 import bench_emr
 import bench_growth
 import bench_templates
+from bench_rules import cases as rules
 from bench_storage import cases as storage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,8 +36,6 @@ MODEL_ROWS = int(os.environ.get("PENSTOCK_BENCH_MODEL_ROWS", "5000000"))
 MEMORY = "6g"
 EVENTS = int(os.environ.get("PENSTOCK_BENCH_EVENTS", "20000000"))
 LINES = int(os.environ.get("PENSTOCK_BENCH_LINES", "5000000"))
-# Where Great Expectations is, or would be, in this environment (the extra quality-gx).
-GX = Path(sysconfig.get_paths()["purelib"]) / "great_expectations"
 
 
 @dataclass(frozen=True)
@@ -86,47 +83,6 @@ def table_rows(folder: Path) -> int:
     from deltalake import DeltaTable
 
     return DeltaTable(str(folder / "retail" / "lines")).count()
-
-
-def orders(folder: Path) -> Path:
-    """Five million rows for rules, with about 1 % bad values a column; made once a benchmark, beside its folders."""
-    made = folder.parent / "orders"
-    if not made.exists():
-        make = [sys.executable, str(SHARED / "bench" / "make_data.py"), "table", str(made), "--rows", "5000000"]
-        subprocess.run(make, check=True)
-    return made
-
-
-def gated(folder: Path) -> list[str]:
-    """The table written again through the gate, with 25 rules of which 17 keep rows out."""
-    conf = ROOT / "scripts" / "bench_rules"
-    where = [f"--input=bench.raw={orders(folder)}", f"--warehouse={folder}", f"--conf={conf / 'conf'}"]
-    return [PENSTOCK, "run", f"{conf / 'orders.py'}:job", "--interval=all", *where]
-
-
-def checked(folder: Path) -> list[str]:
-    """The same rules put to the file, and nothing written; some are not met, so its exit code is 3."""
-    conf = ROOT / "scripts" / "bench_rules" / "conf"
-    command = [PENSTOCK, "quality", "check", "bench.raw", f"--input=bench.raw={orders(folder)}", f"--conf={conf}"]
-    return ["bash", "-c", f"{shlex.join([*command, f'--warehouse={folder}'])}; test $? -eq 3"]
-
-
-def by_opponent(script: str) -> Callable[[Path], list[str]]:
-    """The command of an opponent that reads the table for rules."""
-    writes = ["--format", "SUMMARY"] if script == "rules_gx.py" else []
-
-    def command(folder: Path) -> list[str]:
-        out = writes or [str(folder)]
-        return [sys.executable, str(SHARED / "bench" / script), str(orders(folder)), *out]
-
-    return command
-
-
-def order_rows(folder: Path) -> int:
-    """Rows of the gated table and of its quarantine, by their logs."""
-    from deltalake import DeltaTable
-
-    return sum(DeltaTable(str(folder / "bench" / name)).count() for name in ("orders", "orders_quarantine"))
 
 
 def transactions(copies: int) -> Callable[[Path], None]:
@@ -279,8 +235,8 @@ BENCHES = {
         rows=table_rows,
     ),
     "one_day": Bench(one_day, bare_day, (RETAIL, SHARED / "bench" / "retail_by_hand.py"), table_rows),
-    "rules": Bench(gated, by_opponent("rules_by_hand.py"), (SHARED / "bench" / "rules_by_hand.py",), order_rows),
-    "rules_gx": Bench(checked, by_opponent("rules_gx.py"), (SHARED / "bench" / "rules_gx.py", GX), lambda _: 5_000_000),
+    "rules": Bench(rules.gated, rules.bare, (rules.BARE,), rules.written),
+    "rules_check": Bench(rules.checked, rules.by_gx, (rules.BY_GX, rules.GX), lambda _: rules.ROWS),
     "fraud_features": Bench(
         ours=fraud_features,
         opponent=lambda out: [
@@ -322,6 +278,7 @@ BENCHES = {
 
 # What measures itself.
 WHOLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "rules_gx": lambda scratch: rules.price(scratch, _timed),
     "log_templates": lambda scratch: bench_templates.measure(scratch, LINES // 5),
     "emr_submit": bench_emr.measure,
     "airflow": bench_airflow.measure,

@@ -268,6 +268,24 @@ class TestOrders:
         assert found <= {name, "request_refused"}
 
 
+@pytest.mark.parametrize(
+    ("warehouse", "more", "names"),
+    [
+        ("s3://b/tables", "ledger: {table: penstock}\n", []),
+        ("s3://b/tables", "", [("ledger_on_disk", "warning")]),
+        ("/tables", "ledger: {table: penstock}\n", [("warehouse_on_disk", "error")]),
+        ("/tables", "  endpoint_url: http://127.0.0.1:4\n", []),
+    ],
+)
+def test_what_a_run_leaves_must_be_found_again(
+    corpus: Corpus, tmp_path: Path, warehouse: str, more: str, names: list[tuple[str, str]]
+) -> None:
+    (tmp_path / "environment.yaml").write_text(f"emr:\n  artefacts: s3://b/code\n  logs: s3://b/logs\n{more}")
+    settings = load("emr-serverless", [tmp_path], data="s3://b/raw", warehouse=warehouse).settings
+    found = preflight(corpus.make(), settings=settings)
+    assert [(finding.name, finding.level) for finding in found] == names
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cached = tmp_path / "deps.tar.gz"
     digest = archive.pack(GOOD_DEPS, cached)

@@ -76,7 +76,8 @@ def preflight(
             about = manifest.read(folder)
             order = Order(work, settings, config.settings.release, about, 0, dict(config.settings.spark.conf))
     places = {"warehouse": config.settings.warehouse, "data": config.settings.data}
-    findings = preflight.preflight(folder, order, Aws(settings) if account else None, places)
+    of_run = config.settings if job is not None else None
+    findings = preflight.preflight(folder, order, Aws(settings) if account else None, places, of_run)
     document = {
         "artefact": str(folder),
         "fine": preflight.is_fine(findings),

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from penstock.config import Settings
 from penstock.emr import manifest as manifests
 from penstock.emr.aws import Aws, told
 from penstock.emr.facts import IMAGES, image_of
 from penstock.emr.preflight import account, archives, imports, orders
 from penstock.emr.preflight.archives import AGAIN, Contents
 from penstock.emr.preflight.finding import Finding
+from penstock.emr.preflight.places import check_places
 from penstock.emr.shape import Order
 from penstock.errors import PenstockError
 
 
 def preflight(
-    folder: Path, order: Order | None = None, aws: Aws | None = None, places: Mapping[str, str] | None = None
+    folder: Path,
+    order: Order | None = None,
+    aws: Aws | None = None,
+    places: Mapping[str, str] | None = None,
+    settings: Settings | None = None,
 ) -> list[Finding]:
     """What is wrong with an artefact, with a run of it, and with the account.
 
@@ -25,6 +31,7 @@ def preflight(
         order: The run that is to be submitted; None checks the artefact only.
         aws: Clients with credentials; None asks nobody.
         places: URLs that a run reads and writes, by what they are for.
+        settings: The environment of the run; None leaves out what becomes of its tables and its ledger.
     """
     try:
         manifest = manifests.read(folder)
@@ -53,6 +60,8 @@ def preflight(
             findings += imports.check_requirements(both, image)
     if order is not None:
         findings += orders.check_order(order)
+    if settings is not None:
+        findings += check_places(settings)
     if aws is not None:
         with told():
             findings += account.check_account(aws, places)
