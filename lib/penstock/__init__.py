@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from penstock.pictures import Picture, Results
     from penstock.quality.marks import drop_when, mark_duplicates
     from penstock.quality.personal import masked, masked_email, pseudonym
-    from penstock.storage.kernel import Kernel, Piece, Refused
+    from penstock.storage.kernel import Kernel, Mapped, Piece, Refused
     from penstock.storage.shares import Reader
     from penstock.storage.table_shares import TableReader
 
@@ -45,6 +45,7 @@ __all__ = [
     "Kernel",
     "LookBack",
     "MalformedInputError",
+    "Mapped",
     "Output",
     "Params",
     "PenstockError",
@@ -74,7 +75,7 @@ _HOMES = {
     **dict.fromkeys(("drop_when", "mark_duplicates"), "penstock.quality.marks"),
     **dict.fromkeys(("masked", "masked_email", "pseudonym"), "penstock.quality.personal"),
     "Interval": "penstock.interval",
-    **dict.fromkeys(("Kernel", "Piece", "Refused"), "penstock.storage.kernel"),
+    **dict.fromkeys(("Kernel", "Mapped", "Piece", "Refused"), "penstock.storage.kernel"),
     "Reader": "penstock.storage.shares",
     "TableReader": "penstock.storage.table_shares",
 }

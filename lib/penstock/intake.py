@@ -16,7 +16,7 @@ from penstock.lazy import F
 from penstock.quality.marks import SLICES_SETTING
 from penstock.spec import Spec, View
 from penstock.storage import read, shares, table_shares
-from penstock.storage.kernel import Kernel
+from penstock.storage.kernel import Kernel, Mapped
 from penstock.storage.rows import ROW
 from penstock.storage.shares import Share
 from penstock.storage.snapshot import RawSnapshot, SourceFile, TableSnapshot
@@ -110,7 +110,7 @@ def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[I
 
 def transform(
     spark: SparkSession, spec: Spec, inputs: Mapping[str, InputFrame], todo: Sequence[Interval]
-) -> dict[str, DataFrame | Kernel]:
+) -> dict[str, DataFrame | Kernel | Mapped]:
     """Call the job's transform; one frame, or kernel, for each output.
 
     Raises:

@@ -13,6 +13,7 @@ from penstock.config import Dataset
 from penstock.errors import AccountingError
 from penstock.intake import InputFrame
 from penstock.interval import Interval
+from penstock.job import Output
 from penstock.lazy import F
 from penstock.ledger.model import Attempt
 from penstock.places import places, quarantine_of, run_id
@@ -20,14 +21,17 @@ from penstock.quality import gate, quarantine
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec
 from penstock.storage import merge, scd2, stage, unchanged
-from penstock.storage.arrow import mapped
+from penstock.storage.arrow import OnBatches, mapped
 from penstock.storage.formats.table import StagedFile
+from penstock.storage.kernel import Mapped
 from penstock.storage.measure import Measures
 from penstock.storage.publish import Swap
 from penstock.storage.rejected import Rejected
 from penstock.storage.rows import SLICE
 from penstock.storage.snapshot import SourceFile, slice_texts
+from penstock.storage.sqltext import quoted
 from penstock.storage.stage import StagePlan, slice_text
+from penstock.storage.types import arrow_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -77,7 +81,7 @@ def stage_output(
     spec: Spec,
     attempt: Attempt,
     name: str,
-    frame: DataFrame,
+    frame: DataFrame | Mapped,
     inputs: Mapping[str, InputFrame],
     todo: Sequence[Interval],
     lookup: Lookup,
@@ -93,27 +97,13 @@ def stage_output(
     given = inputs[output.rows_of] if output.rows_of else None
     beside, suite = quarantine_of(spec, name), spec.suites.get(name)
     source = spec.inputs[output.rows_of] if output.rows_of else None
-    text = source is not None and source.holds_text
-    if output.has_window and dataset.slice is not None:
-        # What lies farther out was computed from the edge of what was read.
-        written = [interval.slice_value for interval in spec.written_for(name, todo)]
-        own = F.col(f"`{dataset.slice.column}`")
-        frame = frame.where(own.isin(written) | own.isNull())
-    if output.mode == "scd2":
-        frame = scd2.opened(frame, dataset, todo[0])
-    candidates = gate.candidates(
-        frame,
-        dataset,
-        spec.job.name,
-        preserving=output.rows_of is not None,
-        from_text=text,
-        rules=suite.on_rows if suite else None,
-        lookup=lookup,
-    )
     apart = output.mode == "append_once"
-    if apart and dataset.slice is None and given is None:
-        # `check_outputs` has made sure that there is one.
-        candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
+    made: OnBatches | None = None
+    if isinstance(frame, Mapped) and _goes_straight(output, suite):
+        candidates, made = frame.source, _made(frame, dataset)
+    else:
+        rows = frame.frame if isinstance(frame, Mapped) else frame
+        candidates = _candidates(spec, name, rows, todo, lookup)
     run_ids = {slice_text(interval.slice_value): run_id(spec, interval, attempt.epoch) for interval in todo}
     # Slices that a run writes beside its own are of its last interval.
     run_ids.setdefault(None, run_id(spec, todo[-1], attempt.epoch))
@@ -122,7 +112,9 @@ def stage_output(
     if not (paths and quarantine.is_looked_up(source)):
         known = Rejected(paths, run_ids, spec.job.name, spec.code_version)
     plan = plan_of(dataset, place[name]["folder"], beside, apart=apart, suite=suite, rejected=known)
-    result = [row.asDict() for row in mapped(candidates, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
+    write = stage.writer(plan)
+    writes: OnBatches = write if made is None else lambda batches: write(made(batches))
+    result = [row.asDict() for row in mapped(candidates, writes, stage.RESULT_SCHEMA).collect()]
     files = files_of(result, "data")
     rejected = files_of(result, "quarantine")
     counts = counts_of(result)
@@ -147,6 +139,45 @@ def stage_output(
     measures = measures_of(result)
     more = more_of(spark, spec, dataset, suite, files, measures, inputs) if suite else {}
     return Staged(files, rejected, beside, counts, read_rows, output.rows_of, reasons, examples, measures, more, paths)
+
+
+def _candidates(spec: Spec, name: str, frame: DataFrame, todo: Sequence[Interval], lookup: Lookup) -> DataFrame:
+    """The rows of an output with what the gate says of each."""
+    output, dataset, suite = spec.job.outputs[name], spec.outputs[name], spec.suites.get(name)
+    if output.has_window and dataset.slice is not None:
+        # What lies farther out was computed from the edge of what was read.
+        written = [interval.slice_value for interval in spec.written_for(name, todo)]
+        own = F.col(quoted(dataset.slice.column))
+        frame = frame.where(own.isin(written) | own.isNull())
+    if output.mode == "scd2":
+        frame = scd2.opened(frame, dataset, todo[0])
+    candidates = gate.candidates(
+        frame,
+        dataset,
+        spec.job.name,
+        preserving=output.rows_of is not None,
+        from_text=output.rows_of is not None and spec.inputs[output.rows_of].holds_text,
+        rules=suite.on_rows if suite else None,
+        lookup=lookup,
+    )
+    if output.mode == "append_once" and dataset.slice is None and output.rows_of is None:
+        # `check_outputs` has made sure that there is one.
+        candidates = candidates.withColumn(stage.SLICE, F.lit(slice_text(todo[0].slice_value)).cast("string"))
+    return candidates
+
+
+def _goes_straight(output: Output, suite: Suite | None) -> bool:
+    """Whether nothing is to be done to single rows between the function that makes them and the writer."""
+    plain = output.rows_of is None and not output.has_window and output.mode not in ("scd2", "append_once")
+    return plain and (suite is None or suite.on_rows is None)
+
+
+def _made(rows: Mapped, dataset: Dataset) -> OnBatches:
+    """The function of these rows, for the writer of a dataset."""
+    sliced = dataset.slice.column if dataset.slice else None
+    required = {column.name for column in dataset.columns if not column.nullable}
+    # A row without a slice value has no place in the table.
+    return rows.rows(arrow_schema(dataset.columns), frozenset(required | ({sliced} if sliced else set())), sliced)
 
 
 def more_of(

@@ -10,6 +10,8 @@ from penstock_jobs.web.sessionizer import Sessions, sessionized
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from penstock import Mapped
+
 KINDS = ("view", "click", "add_to_cart", "checkout", "purchase")
 RULE = Sessions(
     key="user_id",
@@ -20,9 +22,9 @@ RULE = Sessions(
 )
 
 
-def transform(events: DataFrame) -> DataFrame:
+def transform(events: DataFrame) -> Mapped:
     """Events to one row a session."""
-    return sessionized(events, RULE).withColumnsRenamed({"first_ts": "start", "last_ts": "end"})
+    return sessionized(events, RULE)
 
 
 job = Job(

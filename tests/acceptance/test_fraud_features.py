@@ -74,7 +74,7 @@ def test_every_feature_of_every_transaction(
     source = shared_data / "fraud" / "handbook_transactions.parquet"
     slices = spark.createDataFrame([(FIRST + timedelta(days=n),) for n in range(DAYS)], "slice date")
     out = str(tmp_path / "features")
-    fraud_features.transform(handbook_transactions, slices, FraudFeaturesParams()).write.parquet(out)
+    fraud_features.transform(handbook_transactions, slices, FraudFeaturesParams()).frame.write.parquet(out)
     names = [*OF_CARD, *OF_TERMINAL, "weekend", "night", "hour"]
     found = duckdb.execute(
         f"SELECT transaction_id, is_fraud, amount, {', '.join(names)} FROM read_parquet('{out}/*.parquet') "

@@ -414,6 +414,13 @@ def other_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]
     yield from _guarded(site)
 
 
+@pytest.fixture
+def lasting_other_site(other_site: Site) -> Iterator[Site]:
+    """The same with a JVM that stays when a run is killed."""
+    with lasting([other_site]):
+        yield other_site
+
+
 def _do_all(site: Site) -> None:
     site.write(DAYS, 1)
     site.lines(1, 5).wait(0)
@@ -444,11 +451,18 @@ def two_sites(prepared: Path, tmp_path: Path) -> Iterator[list[Site]]:
 @pytest.fixture
 def lasting_sites(two_sites: list[Site]) -> Iterator[list[Site]]:
     """The same, each with a JVM that stays when a run is killed: for stories with many ends."""
+    with lasting(two_sites):
+        yield two_sites
+
+
+@contextlib.contextmanager
+def lasting(sites: Iterable[Site]) -> Iterator[None]:
+    """Give sites a lasting JVM each; it serves one run after the other."""
     with contextlib.ExitStack() as kept:
-        for site in two_sites:
+        for site in sites:
             site.jvm = LastingJvm()
             kept.callback(site.jvm.kill)
-        yield two_sites
+        yield
 
 
 @pytest.fixture

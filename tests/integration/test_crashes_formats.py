@@ -34,15 +34,9 @@ def killed(site, version: int, point: str, *, is_published: bool) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other_site", ["iceberg"], indirect=True)
-def test_killed_between_its_two_commits(other_site) -> None:
-    killed(other_site, 2, "published:lines.quarantine", is_published=False)
-
-
-@pytest.mark.slow
-def test_killed_at_every_point(other_site) -> None:
+def test_killed_at_every_point(lasting_other_site) -> None:
     for version, (point, is_published) in enumerate(POINTS, start=2):
-        killed(other_site, version, point, is_published=is_published)
+        killed(lasting_other_site, version, point, is_published=is_published)
 
 
 @pytest.mark.slow

@@ -31,7 +31,9 @@ def features(spark: SparkSession, *rows: tuple[Any, ...], days: int = 60, **para
     """The features of transactions, which are numbered from 1."""
     frame = spark.createDataFrame([(n, *row) for n, row in enumerate(rows, 1)], SCHEMA)
     slices = spark.createDataFrame([(NOON.date() - timedelta(days=n),) for n in range(days)], "slice date")
-    return {row["transaction_id"]: row for row in transform(frame, slices, FraudFeaturesParams(**params)).collect()}
+    return {
+        row["transaction_id"]: row for row in transform(frame, slices, FraudFeaturesParams(**params)).frame.collect()
+    }
 
 
 def test_a_cards_own_history(spark: SparkSession) -> None:

@@ -227,7 +227,7 @@ def test_the_same_through_spark(spark: SparkSession, timezone: str) -> None:
     spark.conf.set("spark.sql.session.timeZone", timezone)
     try:
         frame = spark.createDataFrame([tuple(row.values()) for row in rows], SCHEMA)
-        found = arrow_table(sessionized(frame, rule(1))).to_pylist()
+        found = arrow_table(sessionized(frame, rule(1)).frame).to_pylist()
         counted = marked(frame, rule(1)).count()
     finally:
         spark.conf.set("spark.sql.session.timeZone", before)

@@ -56,7 +56,7 @@ _LASTS = ("page", "geo", "browser")
 
 def transform(events: DataFrame, params: ClickstreamSessionsParams) -> DataFrame:
     """Events (clickstream.events) to one row a session; see docs/jobs/sessions.md."""
-    told = sessionized(params.counted(events), rule(params), lambda rows: prepared(rows, params))
+    told = sessionized(params.counted(events), rule(params), lambda rows: prepared(rows, params)).frame
     if params.needs_view:
         told = told.where(F.col("page_views") > 0)
     return finished(told, params)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from penstock import Mapped
     from penstock_jobs.fraud.windows import Events, Real, Whole
 
 DAYS = (1, 7, 30)
@@ -25,6 +26,7 @@ KEY_TYPES = (
     "transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double, "
     "is_fraud boolean"
 )
+MOMENT = ("weekend", "night", "hour")
 OF_CARD = {
     **{f"card_count_{d}d": "bigint" for d in DAYS},
     **{f"card_sum_{d}d": "double" for d in DAYS},
@@ -57,8 +59,9 @@ class FraudFeaturesParams(Params):
     )
 
 
-def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> DataFrame:
+def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> Mapped:
     """Transactions (fraud.transactions) to one row each with what was known then; see docs/jobs/fraud_features.md."""
+    from penstock import Mapped
     from penstock.packs import gathered, partitions
     from penstock_jobs.fraud.packs import ROWS, by, in_order_of, packed
 
@@ -66,7 +69,9 @@ def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesP
     days = [row["slice"] for row in slices.select("slice").collect()]
     # A day's rows come together, so that they are few files; of few days each is spread over more tasks.
     spread = max(1, partitions(transactions.sparkSession) // max(1, len(days)))
-    keys = packed(transactions.select(*KEYS), partial(gathered, rows=ROWS), by("card_id"))
+    moment = (F.dayofweek("tx_ts").isin(1, 7).cast("int"), (F.hour("tx_ts") <= 6).cast("int"), F.hour("tx_ts"))
+    rows = transactions.select(*KEYS, *[value.alias(name) for name, value in zip(MOMENT, moment, strict=True)])
+    keys = packed(rows, partial(gathered, rows=ROWS), by("card_id"))
     of_card = partial(card_features, delay_days=delay)
     cards = packed(keys, partial(_with, kernel=of_card, names=tuple(OF_CARD)), by("terminal_id"))
     of_terminal = partial(terminal_features, delay_days=delay)
@@ -75,14 +80,8 @@ def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesP
         partial(_with, kernel=of_terminal, names=tuple(OF_TERMINAL), days=days),
         partial(_day_and_share, spread=spread),
     )
-    rows = both.mapInArrow(in_order_of("tx_date"), f"{KEY_TYPES}, {_ddl(OF_CARD)}, {_ddl(OF_TERMINAL)}")
-    return rows.withColumns(
-        {
-            "weekend": F.dayofweek("tx_ts").isin(1, 7).cast("int"),
-            "night": (F.hour("tx_ts") <= 6).cast("int"),
-            "hour": F.hour("tx_ts"),
-        }
-    )
+    types = (KEY_TYPES, _ddl(dict.fromkeys(MOMENT, "int")), _ddl(OF_CARD), _ddl(OF_TERMINAL))
+    return Mapped(both, in_order_of("tx_date"), ", ".join(types))
 
 
 def card_features(columns: dict[str, Whole], *, delay_days: int) -> Values:

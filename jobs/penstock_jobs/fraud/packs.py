@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from penstock.packs import of_bytes, part_numbers, partitions, to_bytes
 
@@ -78,11 +79,19 @@ def by(name: str) -> Owner:
 
 
 def in_order_of(name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow` that takes rows out of their packs, in the order of a column."""
+    """The function for `mapInArrow` that takes rows out of their packs, in the order of a column.
+
+    A batch holds rows of one value.
+    """
 
     def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         table = unpacked(batches)
-        if table is not None:
-            yield from table.sort_by(name).combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
+        if table is None:
+            return
+        rows = table.sort_by(name).combine_chunks()
+        start = 0
+        for end in pc.run_end_encode(rows.column(name).combine_chunks()).run_ends.to_pylist():
+            yield from rows.slice(start, end - start).to_batches(max_chunksize=_BATCH_ROWS)
+            start = end
 
     return unpack

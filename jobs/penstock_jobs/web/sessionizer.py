@@ -15,6 +15,8 @@ from penstock.exchange import takes_arrow
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from penstock import Mapped
+
 
 @dataclass(frozen=True)
 class Sessions:
@@ -71,7 +73,7 @@ class Sessions:
 
 def sessionized(
     frame: DataFrame, how: Sessions, prepare: Callable[[DataFrame], DataFrame] = lambda rows: rows
-) -> DataFrame:
+) -> Mapped:
     """One row for each session of a frame; see `Sessions.schema`.
 
     Args:
@@ -83,6 +85,7 @@ def sessionized(
     used += [*how.distinct.values(), *how.counts.values(), *[column for column, _ in how.having.values()]]
     for column, mask in (*how.firsts.values(), *how.lasts.values()):
         used += [column, *([mask] if mask else [])]
+    from penstock import Mapped
     from penstock_jobs.web.packing import packed
     from penstock_jobs.web.session_kernel import kernel
 
@@ -90,9 +93,9 @@ def sessionized(
         # Spark 3.5 would hand over all packs of a partition at once, however large they are.
         # What is made behind the shuffle does not travel.
         rows = prepare(_sorted(frame, how)).select(*dict.fromkeys(used))
-        return rows.mapInArrow(kernel(how), how.schema(dict(rows.dtypes)))
+        return Mapped(rows, kernel(how), how.schema(dict(rows.dtypes)))
     rows = prepare(frame).select(*dict.fromkeys(used))
-    return packed(rows, how).mapInArrow(kernel(how, packs=True), how.schema(dict(rows.dtypes)))
+    return Mapped(packed(rows, how), kernel(how, packs=True), how.schema(dict(rows.dtypes)))
 
 
 def marked(frame: DataFrame, how: Sessions, name: str = "first_ts") -> DataFrame:

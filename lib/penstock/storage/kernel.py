@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from penstock.errors import AccountingError, SchemaError
 from penstock.storage import stage
+from penstock.storage.arrow import OnBatches
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.shares import Reader, Share, of_rows
 from penstock.storage.stage import SliceWriter, StagePlan
@@ -65,6 +66,56 @@ class Kernel:
 
     shares: DataFrame
     function: Callable[[Any], Iterator[Piece]]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a transform returns in the place of `source.mapInArrow(function, schema)`.
+
+    The rows go from the function to the writer within one Python worker. As a frame they would be turned into Spark's
+    own rows and back, which costs more than most functions; where a rule is about single rows, they still are.
+
+    Attributes:
+        source: What the function is given.
+        function: As that of `mapInArrow`: from Arrow batches to Arrow batches; it must be picklable.
+        schema: The columns that it makes, all of the output's among them, as Spark's DDL.
+    """
+
+    source: DataFrame
+    function: OnBatches
+    schema: str
+
+    @property
+    def frame(self) -> DataFrame:
+        """The rows as a frame."""
+        return self.source.mapInArrow(self.function, self.schema)
+
+    def rows(self, columns: pa.Schema, required: frozenset[str], sliced: str | None) -> OnBatches:
+        """The function for `stage.writer`: the same rows with these columns, and the slice that each is of.
+
+        Raises:
+            SchemaError: In a worker: a column is missing or of another type, or a null is where none may be.
+        """
+        function = self.function
+
+        def checked(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in function(batches):
+                if batch.num_rows:
+                    rows = _in_zone(batch, columns)
+                    _check(rows, columns, required)
+                    own = rows.column(sliced) if sliced else pa.nulls(rows.num_rows, pa.date32())
+                    yield rows.append_column(stage.SLICE, own)
+
+        return checked
+
+
+def _in_zone(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
+    """Times as tables have them: Spark hands them over in the session's zone."""
+    for wanted in columns:
+        index = batch.schema.get_field_index(wanted.name)
+        if index >= 0 and pa.types.is_timestamp(wanted.type) and pa.types.is_timestamp(batch.schema.types[index]):
+            batch = batch.set_column(index, wanted, batch.column(index).cast(wanted.type))
+    return batch
 
 
 def writer(
@@ -169,13 +220,13 @@ def _check(rows: pa.RecordBatch, schema: pa.Schema, required: frozenset[str]) ->
     for wanted in schema:
         index = rows.schema.get_field_index(wanted.name)
         if index < 0:
-            raise SchemaError(f"The kernel gives no column {wanted.name}, which its output declares.")
+            raise SchemaError(f"The function gives no column {wanted.name}, which its output declares.")
         kind = rows.schema.field(index).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if kind != wanted.type:
-            raise SchemaError(f"The kernel gives {wanted.name} as {kind}; its output declares {wanted.type}.")
+            raise SchemaError(f"The function gives {wanted.name} as {kind}; its output declares {wanted.type}.")
         if wanted.name in required and rows.column(index).null_count:
-            raise SchemaError(f"The kernel gives a null in {wanted.name}, which its output forbids.")
+            raise SchemaError(f"The function gives a null in {wanted.name}, which its output forbids.")
 
 
 def check_lines(job: str, told: Mapping[int, int], counted: Mapping[int, int], paths: Mapping[int, str]) -> None:
