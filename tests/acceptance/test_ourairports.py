@@ -27,6 +27,8 @@ TABLES = {
     "airport-frequencies": ("id", "airport_ref", "airport_ident", "type", "description", "frequency_mhz"),
 }
 NUMBERS = ("id",)
+# Every fourth of all that there are: what comes late lies before, between and behind what is there.
+ORDERS = list(permutations(range(4)))[::4]
 
 # Every key at every moment, whether it is there or not; then runs of the same state.
 TRUTH = """
@@ -112,7 +114,7 @@ class History:
         pytest.param("airport-frequencies", (0, 1, 2, 3), marks=pytest.mark.slow),
         ("regions", (3, 0, 2, 1)),
         pytest.param("airport-frequencies", (2, 3, 0, 1), marks=pytest.mark.slow),
-        *[pytest.param("countries", order, marks=pytest.mark.slow) for order in permutations(range(4))],
+        *[pytest.param("countries", order, marks=pytest.mark.slow) for order in ORDERS],
     ],
 )
 def test_the_history_equals_hand_written_sql(
