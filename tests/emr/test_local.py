@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from botocore.exceptions import ClientError
+from moto.s3.models import s3_backends
 
 from penstock.emr.local import process, server
 from penstock.emr.local.runtimes import Runtime
@@ -321,6 +322,8 @@ class TestProtocol:
 def test_a_restart_goes_on_where_it_was(tmp_path: Path, quick_spark: dict[str, Runtime], site_of, monkeypatch) -> None:
     """The server is gone without a word while a run is at work: its process goes on, and the next one tells its end."""
     monkeypatch.setattr(server, "runtimes", lambda _: quick_spark)
+    # Moto keeps objects as long as the process lives, those of other tests too.
+    s3_backends.reset()
     with server.local_emr(tmp_path / "state") as app:
         site = site_of(app)
         site.client("s3").create_bucket(Bucket="shop")
@@ -343,6 +346,7 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path, quick_spark: dict[str, R
         # As after a power cut for the server: it writes nothing more down, and ends nothing.
         app.engine.stopping.set()
         monkeypatch.setattr(app.engine, "stop", lambda: None)
+    s3_backends.reset()
     with server.local_emr(tmp_path / "state") as app:
         client = site_of(app).client("emr-containers")
         ended = until(
@@ -351,6 +355,8 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path, quick_spark: dict[str, R
         assert ended["state"] == "COMPLETED"
         driver = f"logs/{place}/jobs/{run}/containers/spark-{run}/spark-{run}-driver/stdout.gz"
         assert site_of(app).log(driver) == "done\n"
+        s3 = site_of(app).client("s3")
+        assert b"time.sleep(4)" in s3.get_object(Bucket="shop", Key=entry.removeprefix("s3://shop/"))["Body"].read()
 
 
 def _runs(pid: int) -> bool:

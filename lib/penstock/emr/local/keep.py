@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,25 @@ class Keeper:
         self._folder, self._s3 = folder, s3
 
     def save(self) -> None:
-        """Write down all objects."""
+        """Write down all objects; of what is there already nothing is written again."""
         s3 = self._s3()
         index: dict[str, dict[str, Any]] = {}
-        for number, bucket in enumerate(s3.list_buckets()["Buckets"]):
+        for bucket in s3.list_buckets()["Buckets"]:
             name = bucket["Name"]
             keys: dict[str, str] = {}
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
                 for item in page.get("Contents", []):
-                    file = f"{number}-{len(keys)}"
                     body = s3.get_object(Bucket=name, Key=item["Key"])["Body"].read()
-                    write_atomically(self._folder / file, body)
-                    keys[item["Key"]] = file
+                    file = keys[item["Key"]] = sha256(body).hexdigest()
+                    if not (self._folder / file).exists():
+                        write_atomically(self._folder / file, body)
             region = s3.get_bucket_location(Bucket=name).get("LocationConstraint") or _DEFAULT
             index[name] = {"region": region, "keys": keys}
         write_atomically(self._folder / "index.json", json.dumps(index).encode())
+        used = {file for about in index.values() for file in about["keys"].values()}
+        for path in self._folder.iterdir():
+            if path.name not in used and path.name != "index.json":
+                path.unlink()
 
     def restore(self) -> None:
         """Put them back."""
