@@ -85,8 +85,9 @@ def _points() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=GROUP):
         other = found.setdefault(point.name, point)
-        # One package can be seen twice: an editable install and its folder on the path.
-        if (other.value, _package(other)) != (point.value, _package(point)):
+        # One package can be seen twice: an editable install and its folder on the path. (To learn a package's name its
+        # whole description is parsed, so nobody asks before there are two.)
+        if other is not point and (other.value, _package(other)) != (point.value, _package(point)):
             raise ConfigurationError(
                 f"Two packages offer the job {point.name}: {_package(other)} ({other.value}) "
                 f"and {_package(point)} ({point.value}).",
