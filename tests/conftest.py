@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 # With two processes at work, what takes longest comes first: else one of them waits for the other at the end.
-LONGEST_FIRST = ("integration", "acceptance", "spark", "unit")
+LONGEST_FIRST = ("emr", "integration", "acceptance", "spark", "unit")
 
 
 def pytest_configure() -> None:
