@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 VARIABLE = "PENSTOCK_FAULT"
 POINTS = ("begin", "claimed", "read", "gated", "publishing", "committing", "published", "accounted", "closed")
+
+AWAKE = threading.Lock()
+"""Held by a thread for as long as it has a file locked: a process that froze then would keep all others from it."""
 
 
 def reach(point: str) -> None:
@@ -27,7 +31,8 @@ def reach(point: str) -> None:
         return
     os.environ.pop(VARIABLE)
     if action == "stop":
-        os.kill(os.getpid(), signal.SIGSTOP)
+        with AWAKE:
+            os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "fail":
         raise OSError(f"fault planted at {point}")
     else:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from penstock import faults
 from penstock.errors import ConfigurationError
 from penstock.ledger.model import Attempt, Claim, Outcome, Owner, SliceRecord, State, Want
 from penstock.ledger.owner import is_alive, taken
@@ -87,7 +88,7 @@ class SqliteLedger:
     @contextmanager
     def _step(self) -> Iterator[sqlite3.Connection]:
         """One atomic change."""
-        with self._connect() as connection:
+        with faults.AWAKE, self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -20,7 +20,10 @@ def told(error: sqlite3.Error, path: Path) -> PenstockError:
             f"The disk is full: the ledger {path} cannot be written.", hint="Make room, then run again."
         )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
-        return ConflictError(f"Other processes keep the ledger {path} locked.", hint="Run again when they are done.")
+        return ConflictError(
+            f"Other processes keep the ledger {path} locked.",
+            hint="Run again when they are done; one that is suspended (Ctrl-Z) must go on, or be ended.",
+        )
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return PermissionDeniedError(
             f"The ledger {path} cannot be opened for writing.", hint="Check who may write there."
