@@ -20,6 +20,12 @@ def test_the_spread_is_at_least_that_of_counting() -> None:
     assert Baseline.of([]).spread == 1
 
 
+@pytest.mark.parametrize("empty", [0, 1, 4, 5, 6, 7, 8, 50])
+def test_empty_windows_count_as_if_they_were_listed(empty: int) -> None:
+    counts = [3, 9, 1, 1, 40, 2]
+    assert Baseline.of(counts, empty) == Baseline.of([*counts, *[0] * empty])
+
+
 def test_weights_are_tf_idf() -> None:
     counts = np.array([[1.0, 0.0], [1.0, 2.0]])
     found = weighted(counts, np.array([3, 1]))

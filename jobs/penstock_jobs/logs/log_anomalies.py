@@ -163,8 +163,9 @@ def of_counts(
         if earlier and each.days == {day}:
             alerts.append(Alert("new", first, count=total, expected=0.0, score=float(total) ** 0.5, **about))
             continue
-        low, high = (min(spans[each.system]), max(spans[each.system])) if spans[each.system] else (0, -1)
-        baseline = Baseline.of([each.windows.get(at, 0) for at in range(low, high + 1)])
+        span = spans[each.system]
+        windows = max(span) - min(span) + 1 if span else 0
+        baseline = Baseline.of(list(each.windows.values()), empty=windows - len(each.windows))
         for at, n in sorted(each.windows.items()):
             score = baseline.score(n)
             if n >= params.least and score >= params.score and (not earlier or _day_of(at, params) >= day):

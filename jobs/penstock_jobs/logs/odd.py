@@ -25,13 +25,16 @@ class Baseline:
     spread: float
 
     @classmethod
-    def of(cls, counts: Sequence[float]) -> Baseline:
-        """Of the counts of earlier windows, those without any line too.
+    def of(cls, counts: Sequence[float], empty: int = 0) -> Baseline:
+        """Of the counts of windows, and of so many more without any line.
 
         >>> Baseline.of([10, 12, 11, 10, 500])
         Baseline(median=11.0, spread=3.3166247903554)
+        >>> Baseline.of([10, 12, 11], empty=1_000_000_000)
+        Baseline(median=0.0, spread=1.0)
         """
-        values = np.asarray(counts, np.float64)
+        # Where most windows are empty, both medians are 0, however many more there are: one wrong year makes millions.
+        values = np.asarray([*counts, *[0] * min(empty, len(counts) + 2)], np.float64)
         median = float(np.median(values)) if len(values) else 0.0
         deviation = float(np.median(np.abs(values - median))) if len(values) else 0.0
         # Counts scatter by their square root even where all is well (Poisson).
