@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from datetime import date
+
 import numpy as np
 import pytest
 
+from penstock_jobs.logs.log_anomalies import Counted, LogAnomaliesParams, of_counts
 from penstock_jobs.logs.odd import Baseline, isolation, principal, weighted
 
 
@@ -24,6 +28,17 @@ def test_the_spread_is_at_least_that_of_counting() -> None:
 def test_empty_windows_count_as_if_they_were_listed(empty: int) -> None:
     counts = [3, 9, 1, 1, 40, 2]
     assert Baseline.of(counts, empty) == Baseline.of([*counts, *[0] * empty])
+
+
+def test_a_line_of_a_wrong_year_costs_no_memory() -> None:
+    # 57 years of quarters of an hour, in which one template was there twice.
+    today, windows = date(2027, 1, 15), {0: 1, 2_000_000: 50}
+    tracemalloc.start()
+    (alert,) = of_counts({"t": Counted("app", windows, frozenset({today}))}, today, {}, LogAnomaliesParams())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (alert.kind, alert.count, alert.expected) == ("burst", 50, 0.0)
+    assert peak < 1_000_000
 
 
 def test_weights_are_tf_idf() -> None:
