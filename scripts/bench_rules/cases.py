@@ -105,4 +105,4 @@ def _unexpected(folder: Path) -> list[int]:
     """How many rows each rule on values found, of those that found any."""
     record = json.loads(next(folder.glob("_penstock/runs/*/run.json")).read_text("utf-8"))
     (rules,) = record["quality"]["rules"].values()
-    return sorted(found[1] for found in rules["each"].values() if isinstance(found, list) and found[1])
+    return sorted(rule["unexpected_count"] for rule in rules if rule["unexpected_count"])
