@@ -189,6 +189,7 @@ def kill_at_what_the_disk_shows(site, trials) -> None:
     story.run_again()
 
 
+@pytest.mark.sample
 def test_killed_when_files_appear(two_sites) -> None:
     side_by_side(kill_at_what_the_disk_shows, two_sites, range(5))
 

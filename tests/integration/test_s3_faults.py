@@ -251,6 +251,7 @@ def outcomes(folder: Path, cases: Sequence[tuple[str, str, str, int]]) -> Counte
         return Counter(pool.map(lambda case: one(folder, *case), cases))
 
 
+@pytest.mark.sample
 @pytest.mark.usefixtures("servers")
 def test_a_sample_of_faults(tmp_path: Path) -> None:
     came = outcomes(tmp_path, QUICK)

@@ -135,6 +135,7 @@ def check(shop: Callable[..., Shop], kind: str, number: int, seed: int) -> None:
     assert seen > number
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("kind", ["csv", "json", "text"])
 def test_three_hundred_faulty_files(shop: Callable[..., Shop], kind: str) -> None:
     check(shop, kind, 300, seed=1)
