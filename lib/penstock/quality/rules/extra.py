@@ -131,7 +131,8 @@ def _beyond(metric: Metric, value: Column) -> Column:
     distance = value - mean
     if metric.name == "beyond_z":
         threshold, double_sided = metric.detail
-        z = distance / F.nullif(spread, F.lit(0.0))
+        # Not F.nullif: that of Spark 3.5 asks a column for its type before it is known.
+        z = distance / F.when(spread != 0, spread)
         near: Column = F.abs(z) < abs(threshold) if double_sided else z < threshold
         return _finite(mean, spread) & ~near
     method, multiplier = metric.detail
