@@ -147,6 +147,7 @@ def of_counts(
     for each in counted.values():
         spans[each.system] += [min(each.windows), max(each.windows)] if each.windows else []
         known[each.system] |= each.days
+    windows = {system: max(span) - min(span) + 1 for system, span in spans.items() if span}
     alerts = []
     for name, each in sorted(counted.items()):
         about: dict[str, Any] = {"system": each.system, "template_id": name, "template": texts.get(name)}
@@ -163,9 +164,7 @@ def of_counts(
         if earlier and each.days == {day}:
             alerts.append(Alert("new", first, count=total, expected=0.0, score=float(total) ** 0.5, **about))
             continue
-        span = spans[each.system]
-        windows = max(span) - min(span) + 1 if span else 0
-        baseline = Baseline.of(list(each.windows.values()), empty=windows - len(each.windows))
+        baseline = Baseline.of(list(each.windows.values()), windows.get(each.system, 0) - len(each.windows))
         for at, n in sorted(each.windows.items()):
             score = baseline.score(n)
             if n >= params.least and score >= params.score and (not earlier or _day_of(at, params) >= day):
