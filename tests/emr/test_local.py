@@ -359,6 +359,49 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path, quick_spark: dict[str, R
         assert b"time.sleep(4)" in s3.get_object(Bucket="shop", Key=entry.removeprefix("s3://shop/"))["Body"].read()
 
 
+def test_an_end_between_two_looks_is_told_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    """A process that writes its exit code down and goes, just while it is asked after, was not killed."""
+
+    def ends(self: process.Running) -> bool:
+        (self.folder / "exit").write_text("0\n", encoding="ascii")
+        return False
+
+    monkeypatch.setattr(process.Running, "is_alive", property(ends))
+    assert process.Running(1, 0.0, tmp_path).exit_code == 0
+
+
+def test_what_ends_while_local_emr_stops_is_left_to_the_next(
+    tmp_path: Path, quick_spark: dict[str, Runtime], site_of, monkeypatch
+) -> None:
+    """Its exit code is there, its process written down: the next local EMR tells its end, and does not run it again."""
+    monkeypatch.setattr(server, "runtimes", lambda _: quick_spark)
+    s3_backends.reset()
+    runs = tmp_path / "runs"
+    code = f"import time\nopen({str(runs)!r}, 'a').write('x')\ntime.sleep(1)\n"
+    with server.local_emr(tmp_path / "state") as app:
+        site = site_of(app)
+        site.client("s3").create_bucket(Bucket="shop")
+        entry = site.put("once.py", code)
+        client = site.client("emr-serverless")
+        place = client.create_application(releaseLabel=RELEASE, type="SPARK", name="shop")["applicationId"]
+        run = client.start_job_run(
+            applicationId=place, executionRoleArn=ROLE, jobDriver={"sparkSubmit": {"entryPoint": entry}}
+        )["jobRunId"]
+        asked = {"applicationId": place, "jobRunId": run}
+        until(lambda: client.get_job_run(**asked)["jobRun"]["state"] == "RUNNING")
+        look = process.Running.exit_code.fget
+        monkeypatch.setattr(
+            process.Running, "exit_code", property(lambda self: app.engine.stopping.wait(SECONDS) and look(self))
+        )
+        until(lambda: list((tmp_path / "state").rglob("exit")))
+    monkeypatch.setattr(process.Running, "exit_code", property(look))
+    s3_backends.reset()
+    with server.local_emr(tmp_path / "state") as app:
+        client = site_of(app).client("emr-serverless")
+        until(lambda: client.get_job_run(**asked)["jobRun"]["state"] == "SUCCESS")
+    assert runs.read_text() == "x"
+
+
 def _runs(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

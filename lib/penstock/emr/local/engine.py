@@ -222,6 +222,9 @@ class Engine:
                 uploads_at = time.monotonic() + _UPLOAD_SECONDS
             running.reap()
             time.sleep(_TICK)
+        if self.stopping.is_set():
+            # Who goes on after a restart finds the same code.
+            return "failed", "Local EMR was stopped."
         # Children that outlived the command belong to it.
         running.end(grace=0.2)
         running.reap()

@@ -57,9 +57,11 @@ class Running:
     @property
     def exit_code(self) -> int | None:
         """Its exit code once it has one; 137 where it was killed before it could tell."""
+        # Asked before the file is read: what ends between the two has told.
+        lives = self.is_alive
         with contextlib.suppress(FileNotFoundError, ValueError):
             return int((self.folder / "exit").read_text(encoding="ascii"))
-        return None if self.is_alive else 137
+        return None if lives else 137
 
 
 def start(command: Sequence[str], folder: Path, working: Path, environ: Mapping[str, str]) -> Running:
