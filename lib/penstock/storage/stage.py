@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from penstock.storage import objects
+from penstock.storage import dictionaries, objects
 from penstock.storage.measure import Measures, Verdicts, Wanted
 from penstock.storage.names import file_name
 from penstock.storage.rejected import Rejected
@@ -126,6 +126,8 @@ class SliceWriter:
         self._open: dict[str | None, _OpenFile] = {}
         self._buffers: dict[str | None, _Buffer] = {}
         self._buffered = 0
+        # Told by the first rows: a column that repeats in one slice repeats in the others.
+        self._dictionaries: list[str] | None = None
 
     def add(self, slice_value: str | None, batch: pa.RecordBatch) -> None:
         """Take rows of one slice; they are written when enough of them have come together."""
@@ -153,6 +155,8 @@ class SliceWriter:
         buffer = self._buffers.pop(slice_value)
         self._buffered -= buffer.bytes
         table = pa.Table.from_batches(buffer.batches).unify_dictionaries()
+        if self._dictionaries is None:
+            self._dictionaries = dictionaries.paths(table)
         target = self._open.pop(slice_value, None) or self._begin(slice_value, table.schema)
         self._open[slice_value] = target
         target.writer.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -175,6 +179,7 @@ class SliceWriter:
             sink,
             schema,
             compression="snappy",
+            use_dictionary=self._dictionaries or False,
             coerce_timestamps="us",
             metadata_collector=metadata,
             # A column that came dictionary-encoded is a column of its values to every reader.
