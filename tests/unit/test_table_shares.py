@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from penstock import Interval, LookBack
 from penstock.storage.formats.table import LiveFile
+from penstock.storage.read import files_of
 from penstock.storage.shares import Share, _dealt
 from penstock.storage.table_shares import TableReader, cut
 
@@ -58,6 +61,39 @@ def test_a_dictionary_of_a_column_that_the_file_lacks(table: tuple[Any, list[Liv
     schema = pa.schema([*SCHEMA, ("level", pa.dictionary(pa.int32(), pa.string()))])
     found = list(TableReader(cut(*table)[0]).batches(schema))
     assert sum(batch.column("level").null_count for batch in found) == 1000
+
+
+def test_the_slice_that_only_the_share_tells(table: tuple[Any, list[LiveFile]]) -> None:
+    schema = pa.schema([("n", pa.int64()), ("day", pa.date32())])
+    share = cut(*table)[0]
+    assert {each for batch in TableReader(share).batches(schema) for each in batch.column("day").to_pylist()} == {None}
+    days = [batch.column("day") for batch in TableReader(share).batches(schema, sliced="day")]
+    assert {each for day in days for each in day.to_pylist()} == {date(2026, 1, 13)}
+    # Where the file has it, it is the file's.
+    numbers = [batch.column("n") for batch in TableReader(share).batches(schema, sliced="n")]
+    assert sum(len(each.unique()) for each in numbers) == 1000
+
+
+@pytest.mark.parametrize(
+    ("span", "read"),
+    [
+        ("interval", [10, 20, 21]),
+        (LookBack(2), [8, 9, 10, 18, 19, 20, 21]),
+        ("to_date", list(range(1, 22))),
+        ("earlier", list(range(1, 21))),
+        ("all", list(range(1, 29))),
+    ],
+)
+def test_only_files_of_what_is_read(span: Any, read: list[int]) -> None:
+    files = [LiveFile(f"{day}.parquet", f"2026-01-{day:02}", 1, 1) for day in range(1, 29)]
+    snapshot: Any = SimpleNamespace(
+        table=SimpleNamespace(files=files),
+        dataset=SimpleNamespace(slice=SimpleNamespace(unit="day")),
+        unit="day",
+        tz="UTC",
+    )
+    intervals = [Interval.parse(f"2026-01-{day}", "UTC") for day in (20, 10, 21)]
+    assert [int(file.path.partition(".")[0]) for file in files_of(snapshot, intervals, span)] == read
 
 
 def test_tasks_are_of_like_size() -> None:

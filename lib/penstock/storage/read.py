@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ _START_BYTES = 64
 # Up to so many files, comparing with their paths one by one costs a row less than a join.
 _FEW_FILES = 16
 _NAME = "_name"
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def check_contract(
@@ -167,13 +169,18 @@ def files_of(snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span)
     if dataset.slice is None or span == "all" or snapshot.unit == "all":
         return list(table.files)
     back = span if isinstance(span, LookBack) else None
-    first = min(back.start(i) if back else i.start for i in intervals) if span != "to_date" else None
-    last = max(interval.end for interval in intervals)
+    if span in ("earlier", "to_date"):
+        last = max(interval.start if span == "earlier" else interval.end for interval in intervals)
+        stretches = [(_EVER, last)]
+    else:
+        stretches = _stretches([(back.start(i) if back else i.start, i.end) for i in intervals])
     chosen = []
     for file in table.files:
         if file.slice is not None:
             held = Interval.of(dataset.slice.unit, slice_value(file.slice), snapshot.tz)
-            if held.start < last and (first is None or held.end > first):
+            before = bisect_left(stretches, held.end, key=lambda stretch: stretch[0])
+            # Of those that begin before its end, the last one ends last.
+            if before and stretches[before - 1][1] > held.start:
                 chosen.append(file)
     return chosen
 

@@ -52,10 +52,11 @@ class TableReader:
             for share in of_rows(batch.to_pylist()):
                 yield TableReader(share)
 
-    def batches(self, schema: pa.Schema, rows: int = _ROWS) -> Iterator[pa.RecordBatch]:
+    def batches(self, schema: pa.Schema, rows: int = _ROWS, *, sliced: str | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in batches with these columns; one that the file lacks is null.
 
-        A column that is wanted as a dictionary is read as one. The slice column may be told by `share.slice` alone.
+        A column that is wanted as a dictionary is read as one. The slice column may be told by `share.slice` alone:
+        `sliced` names it where it is wanted all the same.
         """
         file = objects.parquet_file(self.share.path)
         groups = [n for n in range(file.metadata.num_row_groups) if self._has(_begin(file.metadata, n))]
@@ -65,7 +66,17 @@ class TableReader:
             file = objects.parquet_file(self.share.path, coded)
         for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names) if groups else ():
             self.lines += batch.num_rows
-            yield pa.RecordBatch.from_arrays([_column(batch, field) for field in schema], schema=schema)
+            columns = [
+                self._slice(batch.num_rows, field)
+                if field.name == sliced and sliced not in names
+                else _column(batch, field)
+                for field in schema
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _slice(self, rows: int, field: pa.Field) -> pa.Array:
+        """The share's slice as the column of so many rows."""
+        return pa.repeat(pa.scalar(self.share.slice, pa.string()).cast(field.type), rows)
 
     def _has(self, place: int) -> bool:
         return self.share.start <= place and (self.share.end < 0 or place < self.share.end)
