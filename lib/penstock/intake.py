@@ -83,16 +83,20 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
 
 def _shares(spark: SparkSession, snapshot: RawSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:
     """A raw input as the shares of its files, for a kernel."""
-    dataset = snapshot.dataset
-    if not isinstance(dataset.options, TextOptions):
+    dataset, owner = snapshot.dataset, snapshot.read_by(todo, span)
+    files = tuple(owner)
+    if dataset.format == "parquet":
+        encoding, size = table_shares.PARQUET, table_shares.SHARE_BYTES
+    elif isinstance(dataset.options, TextOptions):
+        encoding, size = dataset.options.encoding, shares.SHARE_BYTES
+    else:
         raise ConfigurationError(
-            f"{dataset.name} is read by a kernel, which needs lines of text; its format is {dataset.format}.",
+            f"{dataset.name} is read by a kernel, which needs lines of text or columns; its format is "
+            f"{dataset.format}.",
             hint="Declare `format: text`.",
         )
-    owner = snapshot.read_by(todo, span)
-    files = tuple(owner)
-    cut = tuple(shares.cut(files, owner, dataset.options.encoding))
-    return InputFrame(shares.frame(spark, cut), files, shares=cut)
+    cut = tuple(shares.cut(files, owner, encoding, size))
+    return InputFrame(shares.frame(spark, cut, size), files, shares=cut)
 
 
 def _table_shares(spark: SparkSession, snapshot: TableSnapshot, todo: Sequence[Interval], span: Span) -> InputFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -23,6 +24,14 @@ a.raw:
   format: text
   location: ${data}/a
   columns: [{name: line, type: string}]
+a.columns:
+  format: parquet
+  location: ${data}/columns
+  columns: [{name: number, type: bigint}]
+a.csv:
+  format: csv
+  location: ${data}/csv
+  columns: [{name: number, type: bigint}]
 a.numbers:
   format: delta
   location: ${warehouse}/numbers
@@ -181,3 +190,45 @@ def test_rows_of_a_table_that_are_lost_fail_the_run(run: Callable[..., dict[str,
     assert document["state"] == "failed"
     assert "were accounted for" in document["failure"]["message"]
     assert not list((tmp_path / "wh" / "even").rglob("*.parquet"))
+
+
+def test_parquet_files_are_read_in_shares(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "columns"
+    folder.mkdir()
+    for day, rows in (("13", range(100)), ("14", range(7))):
+        table = pa.table({"other": ["x"] * len(rows), "number": pa.array(rows, pa.int64())})
+        pq.write_table(table, folder / f"2026-01-{day}.parquet", row_group_size=20)
+    document = run(even, source="columns", target="even")
+    assert document["state"] == "succeeded", document["failure"]
+    assert document["accounting"]["even"] == {
+        "read": 107,
+        "accepted": 54,
+        "quarantined": 0,
+        "dropped": {"odd": 53},
+        "duplicates": 0,
+    }
+    held = DeltaTable(str(tmp_path / "wh" / "even")).to_pyarrow_table().to_pylist()
+    expected = [("2026-01-13", n) for n in range(0, 100, 2)] + [("2026-01-14", n) for n in range(0, 7, 2)]
+    assert sorted((str(row["day"]), row["number"]) for row in held) == expected
+
+
+def test_parquet_files_that_are_none_or_of_another_type(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "columns"
+    folder.mkdir()
+    pq.write_table(pa.table({"number": ["one"]}), folder / "2026-01-13.parquet")
+    (folder / "2026-01-14.parquet").write_bytes(b"no parquet at all")
+    document = run(even, source="columns", target="even")
+    assert document["state"] == "failed"
+    reasons = {each["interval"]: each["reason"] for each in document["runs"]}
+    assert "number" in reasons["2026-01-13"]
+    assert "2026-01-14.parquet" in reasons["2026-01-14"]
+
+
+def test_what_is_neither_text_nor_columns_is_no_input_of_a_kernel(
+    run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "csv").mkdir()
+    (tmp_path / "data" / "csv" / "2026-01-13.csv").write_text("number\n1\n")
+    document = run(even, source="csv", target="even")
+    assert document["state"] == "failed"
+    assert "needs lines of text or columns; its format is csv" in document["failure"]["message"]
