@@ -17,7 +17,7 @@ from postgresql_server import programs
 from penstock.releases import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +66,25 @@ class SmallSettings:
 def small_settings() -> SmallSettings:
     """Settings of the shared session; `dataclasses.replace` makes others of them."""
     return SmallSettings()
+
+
+@pytest.fixture(scope="session")
+def as_shares(tmp_path_factory: pytest.TempPathFactory) -> Callable[[DataFrame, str], DataFrame]:
+    """The rows of a frame as a transform gets those of a table with `shares=True`: cut by a column that no file has."""
+
+    def shares_of(rows: DataFrame, sliced: str) -> DataFrame:
+        from penstock.storage.shares import Share, frame
+        from penstock.storage.table_shares import PARQUET
+
+        folder = tmp_path_factory.mktemp("shares") / "table"
+        rows.repartition(sliced).write.partitionBy(sliced).parquet(str(folder))
+        shares = [
+            Share(n, n, str(path), 0, -1, path.stat().st_size, 0.0, path.parent.name.partition("=")[2], PARQUET)
+            for n, path in enumerate(sorted(folder.glob("*/*.parquet")))
+        ]
+        return frame(rows.sparkSession, shares)
+
+    return shares_of
 
 
 @pytest.fixture(scope="session")

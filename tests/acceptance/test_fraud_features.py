@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,12 +70,18 @@ def sql() -> str:
 
 
 def test_every_feature_of_every_transaction(
-    spark: SparkSession, handbook_transactions: DataFrame, shared_data: Path, tmp_path: Path
+    spark: SparkSession,
+    as_shares: Callable[[DataFrame, str], DataFrame],
+    handbook_transactions: DataFrame,
+    shared_data: Path,
+    tmp_path: Path,
 ) -> None:
     source = shared_data / "fraud" / "handbook_transactions.parquet"
     slices = spark.createDataFrame([(FIRST + timedelta(days=n),) for n in range(DAYS)], "slice date")
     out = str(tmp_path / "features")
-    fraud_features.transform(handbook_transactions, slices, FraudFeaturesParams()).frame.write.parquet(out)
+    fraud_features.transform(
+        as_shares(handbook_transactions, "tx_date"), slices, FraudFeaturesParams()
+    ).frame.write.parquet(out)
     names = [*OF_CARD, *OF_TERMINAL, "weekend", "night", "hour"]
     found = duckdb.execute(
         f"SELECT transaction_id, is_fraud, amount, {', '.join(names)} FROM read_parquet('{out}/*.parquet') "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,15 @@ class Handbook:
 
 @pytest.fixture(scope="module")
 def handbook(
-    spark: SparkSession, handbook_transactions: DataFrame, tmp_path_factory: pytest.TempPathFactory
+    spark: SparkSession,
+    as_shares: Callable[[DataFrame, str], DataFrame],
+    handbook_transactions: DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Handbook:
     out = str(tmp_path_factory.mktemp("handbook") / "features")
     near = handbook_transactions.where(F.col("tx_date").between(START - timedelta(days=80), START + timedelta(days=21)))
     slices = spark.createDataFrame([(START + timedelta(days=n),) for n in range(-36, 22)], "slice date")
-    fraud_features.transform(near, slices, FraudFeaturesParams()).write.parquet(out)
+    fraud_features.transform(as_shares(near, "tx_date"), slices, FraudFeaturesParams()).frame.write.parquet(out)
     return Handbook(spark.read.parquet(out))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from penstock_jobs.fraud.windows import ordered
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
 
+    Features = Callable[..., dict[int, Row]]
+
 SCHEMA = """transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double,
     is_fraud boolean"""
 NOON = datetime.fromisoformat("2018-07-31T12:00:00")
@@ -27,18 +30,21 @@ def at(days: float, amount: float, *, card: int = 1, terminal: int = 1, fraud: b
     return when, when.date(), card, terminal, amount, fraud
 
 
-def features(spark: SparkSession, *rows: tuple[Any, ...], days: int = 60, **params: Any) -> dict[int, Row]:
+@pytest.fixture
+def features(spark: SparkSession, as_shares: Callable[[DataFrame, str], DataFrame]) -> Features:
     """The features of transactions, which are numbered from 1."""
-    frame = spark.createDataFrame([(n, *row) for n, row in enumerate(rows, 1)], SCHEMA)
-    slices = spark.createDataFrame([(NOON.date() - timedelta(days=n),) for n in range(days)], "slice date")
-    return {
-        row["transaction_id"]: row for row in transform(frame, slices, FraudFeaturesParams(**params)).frame.collect()
-    }
+
+    def of(*rows: tuple[Any, ...], days: int = 60, **params: Any) -> dict[int, Row]:
+        frame = spark.createDataFrame([(n, *row) for n, row in enumerate(rows, 1)], SCHEMA)
+        slices = spark.createDataFrame([(NOON.date() - timedelta(days=n),) for n in range(days)], "slice date")
+        found = transform(as_shares(frame, "tx_date"), slices, FraudFeaturesParams(**params))
+        return {row["transaction_id"]: row for row in found.frame.collect()}
+
+    return of
 
 
-def test_a_cards_own_history(spark: SparkSession) -> None:
+def test_a_cards_own_history(features: Features) -> None:
     found = features(
-        spark,
         at(30, 1000.0),  # a window's far end is not in it
         at(20, 10.0),
         at(2, 20.0),
@@ -58,32 +64,32 @@ def test_a_cards_own_history(spark: SparkSession) -> None:
     assert (row["weekend"], row["night"], row["hour"], found[4]["night"]) == (0, 0, 12, 1)
 
 
-def test_transactions_of_one_moment_count_but_are_not_each_others_past(spark: SparkSession) -> None:
-    found = features(spark, at(1.5, 10.0), at(0, 20.0), at(0, 30.0))
+def test_transactions_of_one_moment_count_but_are_not_each_others_past(features: Features) -> None:
+    found = features(at(1.5, 10.0), at(0, 20.0), at(0, 30.0))
     for number in (2, 3):
         assert (found[number]["card_count_1d"], found[number]["card_sum_1d"]) == (2, 50.0)
         assert found[number]["seconds_since_last"] == 1.5 * 86_400
     assert found[2]["amount_to_mean"] == 2.0
 
 
-def test_a_terminals_frauds_are_known_with_the_delay_of_labels(spark: SparkSession) -> None:
+def test_a_terminals_frauds_are_known_with_the_delay_of_labels(features: Features) -> None:
     rows = [
         at(8, 1.0, card=2, fraud=True),
         at(7.5, 1.0, card=3),
         at(7, 1.0, card=4, fraud=True),
         at(3, 1.0, fraud=True),
     ]
-    row = features(spark, *rows, at(0, 1.0))[5]
+    row = features(*rows, at(0, 1.0))[5]
     # (t - 8 days, t - 7 days]: the first of the four is at its far end, the third at its near end.
     assert (row["terminal_count_1d"], row["terminal_risk_1d"]) == (2, 0.5)
     assert (row["terminal_count_7d"], row["terminal_risk_7d"], row["terminal_frauds_30d"]) == (3, 2 / 3, 2)
     assert (row["terminal_now_1d"], row["card_frauds_30d"]) == (1, 0)
-    sooner = features(spark, *rows, at(0, 1.0), label_delay_days=3)[5]
+    sooner = features(*rows, at(0, 1.0), label_delay_days=3)[5]
     assert (sooner["terminal_frauds_30d"], sooner["card_frauds_30d"]) == (3, 1)
 
 
 @pytest.mark.parametrize("delay", [0, 7])
-def test_no_label_from_the_future_is_in_a_feature(spark: SparkSession, delay: int) -> None:
+def test_no_label_from_the_future_is_in_a_feature(features: Features, delay: int) -> None:
     """Every label that could not be known at a moment is turned around: not one feature of that moment changes."""
     rng = np.random.default_rng(1)
     rows = [
@@ -102,7 +108,7 @@ def test_no_label_from_the_future_is_in_a_feature(spark: SparkSession, delay: in
         (*row[:-1], not row[-1]) if row[0] > known_until or (delay == 0 and row[0] == known_until) else row
         for row in rows
     ]
-    before, after = (features(spark, *of, label_delay_days=delay) for of in (rows, turned))
+    before, after = (features(*of, label_delay_days=delay) for of in (rows, turned))
     names = [*OF_CARD, *OF_TERMINAL, "weekend", "night", "hour"]
     seen = [n for n, row in before.items() if row["tx_ts"] <= NOON - timedelta(days=10)]
     assert len(seen) > 200
@@ -111,18 +117,32 @@ def test_no_label_from_the_future_is_in_a_feature(spark: SparkSession, delay: in
     assert any(before[n]["terminal_risk_30d"] != after[n]["terminal_risk_30d"] for n in before)
 
 
-def test_a_range_of_days_equals_the_days_one_by_one(spark: SparkSession) -> None:
+def test_a_range_of_days_equals_the_days_one_by_one(features: Features) -> None:
     rng = np.random.default_rng(2)
     rows = [
         at(float(d), 5.0, card=int(c), fraud=bool(c % 2))
         for d, c in zip(rng.uniform(0, 9, 80), rng.integers(0, 9, 80), strict=True)
     ]
-    whole = features(spark, *rows, days=3)
+    whole = features(*rows, days=3)
     oldest_read = NOON - timedelta(days=1)
-    alone = features(spark, *rows, days=1)
+    alone = features(*rows, days=1)
     assert set(alone) <= set(whole)
     assert all(alone[n] == whole[n] for n in alone)
     assert any(row["tx_ts"] < oldest_read for row in whole.values())
+
+
+def test_the_moment_is_told_in_the_zone_of_the_session(spark: SparkSession, features: Features) -> None:
+    """Monday, half past three in the morning, is half past eleven on Sunday night in New York."""
+    monday = at(1.5 - 3.5 / 24, 1.0)
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    here = features(monday)[1]
+    try:
+        spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+        there = features((monday[0].replace(tzinfo=UTC), *monday[1:]))[1]
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", zone)
+    assert [here[name] for name in ("weekend", "night", "hour")] == [0, 1, 3]
+    assert [there[name] for name in ("weekend", "night", "hour")] == [1, 0, 23]
 
 
 def test_owners_are_cut_into_groups_where_their_times_do_not_fit_one_number() -> None:

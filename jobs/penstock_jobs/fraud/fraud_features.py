@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from penstock import F, Input, Job, LookBack, Output, Params
+from penstock import Input, Job, LookBack, Output, Params
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 DAYS = (1, 7, 30)
 """The windows, in days, of the Fraud Detection Handbook (Le Borgne et al., chapter 3)."""
 LONGEST_DELAY = 14
-KEYS = ("transaction_id", "tx_ts", "tx_date", "card_id", "terminal_id", "amount", "is_fraud")
 KEY_TYPES = (
     "transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double, "
     "is_fraud boolean"
@@ -60,18 +59,16 @@ class FraudFeaturesParams(Params):
 
 
 def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> Mapped:
-    """Transactions (fraud.transactions) to one row each with what was known then; see docs/jobs/fraud_features.md."""
+    """Shares of fraud.transactions to a row each with what was known then; see docs/jobs/fraud_features.md."""
     from penstock import Mapped
-    from penstock.packs import gathered, partitions
-    from penstock_jobs.fraud.packs import ROWS, by, in_order_of, packed
+    from penstock.packs import partitions
+    from penstock_jobs.fraud.packs import by, in_order_of, packed
 
-    delay = params.label_delay_days
+    delay, spark = params.label_delay_days, transactions.sparkSession
     days = [row["slice"] for row in slices.select("slice").collect()]
     # A day's rows come together, so that they are few files; of few days each is spread over more tasks.
-    spread = max(1, partitions(transactions.sparkSession) // max(1, len(days)))
-    moment = (F.dayofweek("tx_ts").isin(1, 7).cast("int"), (F.hour("tx_ts") <= 6).cast("int"), F.hour("tx_ts"))
-    rows = transactions.select(*KEYS, *[value.alias(name) for name, value in zip(MOMENT, moment, strict=True)])
-    keys = packed(rows, partial(gathered, rows=ROWS), by("card_id"))
+    spread = max(1, partitions(spark) // max(1, len(days)))
+    keys = packed(transactions, partial(_read, zone=spark.conf.get("spark.sql.session.timeZone")), by("card_id"))
     of_card = partial(card_features, delay_days=delay)
     cards = packed(keys, partial(_with, kernel=of_card, names=tuple(OF_CARD)), by("terminal_id"))
     of_terminal = partial(terminal_features, delay_days=delay)
@@ -153,6 +150,42 @@ def _before(events: Events, length: int) -> tuple[Whole, Whole]:
     return events.window(length)[0], np.searchsorted(events.key, events.key, side="left")
 
 
+def _read(shares: Iterable[pa.RecordBatch], zone: str | None) -> Iterator[pa.Table]:
+    """The rows of a table's shares with what `MOMENT` says of them in a time zone, for `packs.packed`."""
+    import pyarrow as pa
+
+    from penstock import TableReader
+    from penstock.packs import gathered
+    from penstock_jobs.fraud.packs import ROWS
+
+    schema = pa.schema(
+        [
+            ("transaction_id", pa.int64()),
+            ("tx_ts", pa.timestamp("us", zone)),
+            ("tx_date", pa.date32()),
+            ("card_id", pa.int64()),
+            ("terminal_id", pa.int64()),
+            ("amount", pa.float64()),
+            ("is_fraud", pa.bool_()),
+        ]
+    )
+    batches = (batch for reader in TableReader.each(shares) for batch in reader.batches(schema, sliced="tx_date"))
+    for table in gathered(batches, ROWS):
+        yield _with_moment(table)
+
+
+def _with_moment(table: pa.Table) -> pa.Table:
+    """`MOMENT` beside the rows: Saturday or Sunday, the hours 0 to 6, the hour; in the zone of tx_ts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    moment, hour = table.column("tx_ts"), pc.hour(table.column("tx_ts"))
+    columns = (pc.greater_equal(pc.day_of_week(moment), 5), pc.less_equal(hour, 6), hour)
+    for name, column in zip(MOMENT, columns, strict=True):
+        table = table.append_column(name, column.cast(pa.int32()))
+    return table
+
+
 def _empty(types: dict[str, str], rows: int) -> Values:
     import numpy as np
 
@@ -209,7 +242,7 @@ job = Job(
     name="fraud_features",
     description="Per transaction, what was known then: counts, sums, means, risk with the delay of labels.",
     transform=transform,
-    inputs={"transactions": Input("fraud.transactions", span=LookBack(max(DAYS) + LONGEST_DELAY + 1))},
+    inputs={"transactions": Input("fraud.transactions", span=LookBack(max(DAYS) + LONGEST_DELAY + 1), shares=True)},
     outputs={"features": Output("fraud.features")},
     params=FraudFeaturesParams,
 )
