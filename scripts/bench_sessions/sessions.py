@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from penstock import Mapped
 
+TYPES = {"user_id": "bigint", "ts": "timestamp", "url": "string", "event_type": "string"}
 KINDS = ("view", "click", "add_to_cart", "checkout", "purchase")
 RULE = Sessions(
     key="user_id",
@@ -23,15 +24,15 @@ RULE = Sessions(
 
 
 def transform(events: DataFrame) -> Mapped:
-    """Events to one row a session."""
-    return sessionized(events, RULE)
+    """Shares of events to one row a session."""
+    return sessionized(events, RULE, types=TYPES)
 
 
 job = Job(
     name="bench_sessions",
     description="Sessions of 30 minutes with the usual aggregates.",
     transform=transform,
-    inputs={"events": Input("bench.events", span="all")},
+    inputs={"events": Input("bench.events", span="all", shares=True)},
     outputs={"sessions": Output("bench.sessions", mode="replace_all")},
     unit="all",
 )

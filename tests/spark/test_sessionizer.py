@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from penstock import packs
+from penstock import F, SchemaError, packs
 from penstock.exchange import arrow_table
 from penstock_jobs.web import packing, session_kernel
 from penstock_jobs.web.sessionizer import Sessions, marked, sessionized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BEGIN = datetime(2026, 3, 28, 22, tzinfo=UTC)
 MINUTE = 60_000_000
@@ -234,3 +234,42 @@ def test_the_same_through_spark(spark: SparkSession, timezone: str) -> None:
     wanted = oracle(rows, timedelta(days=1))
     assert sorted(found, key=lambda row: (row["user"], row["first_ts"])) == wanted
     assert counted == sum(row["events"] for row in wanted)
+
+
+def test_the_same_from_shares_of_files(spark: SparkSession, as_shares: Callable[[DataFrame, str], DataFrame]) -> None:
+    """Python workers read the files: strings come as dictionaries, and go on with those of their pack alone."""
+    rows = [row | {"user": f"{seed}-{row['user']}"} for seed in range(40) for row in some_rows(seed)]
+    frame = spark.createDataFrame([tuple(row.values()) for row in rows], SCHEMA)
+    types = dict(field.split(" ") for field in SCHEMA.split(", "))
+    shares = as_shares(frame.withColumn("day", F.to_date("at")), "day")
+    found = arrow_table(sessionized(shares, rule(1), types=types).frame).to_pylist()
+    assert sorted(found, key=lambda row: (row["user"], row["first_ts"])) == oracle(rows, timedelta(days=1))
+
+
+def test_what_a_pack_of_shares_holds() -> None:
+    how = Sessions(key="user", time="at", lasts={"last_page": ("page", None)})
+    pages = pa.array([f"page {n}" for n in range(1_000)])
+    coded = pa.DictionaryArray.from_arrays(pa.array([7, None, 9, 7] * 10, pa.int32()), pages)
+    at = pa.array(range(40), pa.timestamp("us", "UTC"))
+    users = pa.array([3] * 40)
+    rows = pa.RecordBatch.from_arrays(
+        [users, at, coded, pa.array(packing.places(users))], ["user", "at", "page", packing.PLACE]
+    )
+    (packed,) = packing.packer(how, [0])([rows])
+    (pack,) = packed.column("pack")
+    page = packs.of_bytes(pack).column("page").chunk(0)
+    assert page.dictionary.to_pylist() == ["page 7", "page 9"]
+    assert page.to_pylist() == ["page 7", None, "page 9", "page 7"] * 10
+
+
+def test_a_key_is_in_one_place_in_all_tasks() -> None:
+    keys = [str(n) for n in range(1_000)]
+    whole, turned = packing.places(pa.array(keys)), packing.places(pa.array(keys[::-1]))
+    assert whole.tolist() == turned[::-1].tolist()
+    numbers = packing.places(pa.array(range(1_000)))
+    assert len({*numbers.tolist()}) == 1_000
+    # As many on each side of nothing, also of numbers that follow each other.
+    assert 400 < (numbers > 0).sum() < 600
+    assert packing.places(pa.array([5], pa.int32())) == packing.places(pa.array([5]))
+    with pytest.raises(SchemaError, match="a key in every row"):
+        packing.places(pa.array([1, None]))

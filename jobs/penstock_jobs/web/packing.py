@@ -6,7 +6,7 @@ shuffle packs come in the order of their first rows: whatever is before the firs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from penstock import SchemaError, TableReader
 from penstock.packs import gathered, of_bytes, part_numbers, partitions, to_bytes
+from penstock.storage.types import arrow_type
 from penstock_jobs.web.sessionizer import Sessions
 
 if TYPE_CHECKING:
@@ -40,7 +42,65 @@ def packed(rows: DataFrame, how: Sessions) -> DataFrame:
     """Rows as packs, those of a key in one partition and in order; `in_order` takes them out again."""
     parts = part_numbers(partitions(rows.sparkSession))
     placed = rows.selectExpr("*", f"xxhash64(`{how.key}`) AS {PLACE}")
-    return placed.mapInArrow(packer(how, parts), SCHEMA).repartition("part").sortWithinPartitions("place", "at", "part")
+    return _together(placed.mapInArrow(packer(how, parts), SCHEMA))
+
+
+def packed_shares(shares: DataFrame, how: Sessions, types: Mapping[str, str]) -> DataFrame:
+    """As `packed`, of shares of Parquet files, which Python workers read themselves; see `sessionizer.sessionized`.
+
+    On Spark 3.5, which hands over all packs of a partition at once, those must be below 2 GB.
+    """
+    parts = part_numbers(partitions(shares.sparkSession))
+    plain = (how.key, *how.order)
+    fields = [
+        # What Parquet keeps as a dictionary stays one all the way.
+        (name, pa.dictionary(pa.int32(), pa.string()) if kind == "string" and name not in plain else arrow_type(kind))
+        for name, kind in types.items()
+    ]
+    return _together(shares.mapInArrow(share_packer(how, pa.schema(fields), parts), SCHEMA))
+
+
+def _together(packs: DataFrame) -> DataFrame:
+    return packs.repartition("part").sortWithinPartitions("place", "at", "part")
+
+
+def share_packer(how: Sessions, schema: pa.Schema, parts: list[int]) -> OnBatches:
+    """The function for `mapInArrow` that reads shares and packs their rows."""
+
+    def pack(shares: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        batches = (batch for reader in TableReader.each(shares) for batch in reader.batches(schema))
+        return packer(how, parts)(
+            batch.append_column(PLACE, pa.array(places(batch.column(how.key)))) for batch in batches
+        )
+
+    return pack
+
+
+def places(keys: pa.Array) -> Ints:
+    """A hash of each key: what is told of it in one task is told of it in all.
+
+    Raises:
+        SchemaError: A key is null.
+    """
+    if keys.null_count:
+        raise SchemaError("Sessions need a key in every row.", hint="Leave out the rows without one before.")
+    if pa.types.is_integer(keys.type):
+        return _scrambled(keys.cast(pa.int64()).to_numpy())
+    from pandas.util import hash_array
+
+    coded = keys.dictionary_encode()
+    hashes: Ints = hash_array(coded.dictionary.to_numpy(zero_copy_only=False)).view(np.int64)
+    found: Ints = hashes[coded.indices.to_numpy()]
+    return found
+
+
+def _scrambled(numbers: Ints) -> Ints:
+    """Whole numbers spread over all of 64 bits (splitmix64: Steele, Lea, Flood 2014)."""
+    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    found: Ints = (mixed ^ (mixed >> np.uint64(31))).view(np.int64)
+    return found
 
 
 def packer(how: Sessions, parts: list[int]) -> OnBatches:
@@ -48,11 +108,11 @@ def packer(how: Sessions, parts: list[int]) -> OnBatches:
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for table in gathered(batches, _RUN_ROWS, _RUN_BYTES):
-            places, times = _moments(table, how)
-            order = np.lexsort((times, places))
-            table, places, times = table.take(pa.array(order)).combine_chunks(), places[order], times[order]  # noqa: PLW2901
+            place, times = _moments(table, how)
+            order = np.lexsort((times, place))
+            table, place, times = table.take(pa.array(order)).combine_chunks(), place[order], times[order]  # noqa: PLW2901
             # The upper half of a place, from 0: as many places in each part.
-            part = (((places >> 32) + 2**31) * len(parts)) // _PLACES
+            part = (((place >> 32) + 2**31) * len(parts)) // _PLACES
             bounds = np.flatnonzero(np.r_[True, np.diff(part) != 0])
             ends = np.r_[bounds[1:], len(part)]
             most = min(_PACK_ROWS, max(1, table.num_rows * _PACK_BYTES // max(table.nbytes, 1)))
@@ -62,7 +122,7 @@ def packer(how: Sessions, parts: list[int]) -> OnBatches:
             yield pa.RecordBatch.from_arrays(
                 [
                     pa.array(np.array(parts, dtype=np.int32)[part[begins]]),
-                    pa.array(places[begins]),
+                    pa.array(place[begins]),
                     pa.array(times[begins]),
                     pa.array(packs, pa.binary()),
                 ],
@@ -162,12 +222,24 @@ def _split(
 def _pack(table: pa.Table, how: Sessions) -> bytes:
     """A table as an Arrow stream, strings that come again and again as dictionaries, but for what is put in order."""
     for index, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) and field.name not in (how.key, *how.order):
-            coded = table.column(index).combine_chunks().dictionary_encode()
-            codes: Any = coded.chunk(0) if isinstance(coded, pa.ChunkedArray) else coded
+        is_coded = pa.types.is_dictionary(field.type)
+        if is_coded or (pa.types.is_string(field.type) and field.name not in (how.key, *how.order)):
+            codes = _own_dictionary(table.column(index))
             if len(codes.dictionary) * 2 <= table.num_rows:
                 table = table.set_column(index, field.name, codes)
+            elif is_coded:
+                table = table.set_column(index, field.name, codes.dictionary_decode())
     return to_bytes(table, "lz4")
+
+
+def _own_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """The column as a dictionary of those values only that it has."""
+    whole: Any = column.combine_chunks()
+    whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+    if not pa.types.is_dictionary(whole.type):
+        return whole.dictionary_encode()
+    used = whole.indices.drop_null().unique()
+    return pa.DictionaryArray.from_arrays(pc.index_in(whole.indices, used), whole.dictionary.take(used))
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

@@ -52,6 +52,15 @@ class Sessions:
     distinct: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The columns of the rows that are looked at."""
+        names = [self.key, self.time, *self.order, *self.sums.values(), *self.least.values(), *self.greatest.values()]
+        names += [*self.distinct.values(), *self.counts.values(), *[column for column, _ in self.having.values()]]
+        for column, mask in (*self.firsts.values(), *self.lasts.values()):
+            names += [column, *([mask] if mask else [])]
+        return tuple(dict.fromkeys(names))
+
     def schema(self, types: Mapping[str, str]) -> str:
         """The form of a session by those of the rows: key, `first_ts`, `last_ts`, `events`, `is_cut`, and all else."""
         taken = {name: types[column] for named in (self.firsts, self.lasts) for name, (column, _) in named.items()}
@@ -72,29 +81,34 @@ class Sessions:
 
 
 def sessionized(
-    frame: DataFrame, how: Sessions, prepare: Callable[[DataFrame], DataFrame] = lambda rows: rows
+    frame: DataFrame,
+    how: Sessions,
+    prepare: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    *,
+    types: Mapping[str, str] | None = None,
 ) -> Mapped:
     """One row for each session of a frame; see `Sessions.schema`.
 
     Args:
-        frame: With the key, the time and the columns that put events in order.
+        frame: With the key, the time and the columns that put events in order; or, with `types`, the shares of a table
+            or of Parquet files (an input with `shares=True`): Python workers read them, no row passes through Spark.
         how: How rows become sessions.
-        prepare: Makes all other columns out of those of the frame, row by row.
+        prepare: Makes all other columns out of those of the frame, row by row; not of shares.
+        types: The Spark types of the columns that `how` names.
     """
-    used = [how.key, how.time, *how.order, *how.sums.values(), *how.least.values(), *how.greatest.values()]
-    used += [*how.distinct.values(), *how.counts.values(), *[column for column, _ in how.having.values()]]
-    for column, mask in (*how.firsts.values(), *how.lasts.values()):
-        used += [column, *([mask] if mask else [])]
     from penstock import Mapped
-    from penstock_jobs.web.packing import packed
+    from penstock_jobs.web.packing import packed, packed_shares
     from penstock_jobs.web.session_kernel import kernel
 
+    if types is not None:
+        wanted = {name: types[name] for name in how.used}
+        return Mapped(packed_shares(frame, how, wanted), kernel(how, packs=True), how.schema(wanted))
     if not takes_arrow(frame.sparkSession):
         # Spark 3.5 would hand over all packs of a partition at once, however large they are.
         # What is made behind the shuffle does not travel.
-        rows = prepare(_sorted(frame, how)).select(*dict.fromkeys(used))
+        rows = prepare(_sorted(frame, how)).select(*how.used)
         return Mapped(rows, kernel(how), how.schema(dict(rows.dtypes)))
-    rows = prepare(frame).select(*dict.fromkeys(used))
+    rows = prepare(frame).select(*how.used)
     return Mapped(packed(rows, how), kernel(how, packs=True), how.schema(dict(rows.dtypes)))
 
 
