@@ -13,6 +13,7 @@ from penstock.exchange import frame_of
 from penstock.interval import Interval
 from penstock.job import Span
 from penstock.lazy import F
+from penstock.packs import SHARES_SETTING
 from penstock.quality.marks import SLICES_SETTING
 from penstock.spec import Spec, View
 from penstock.storage import read, shares, table_shares
@@ -122,6 +123,8 @@ def transform(
     """
     job = spec.job
     spark.conf.set(SLICES_SETTING, str(len(todo)))
+    read = {share.path: share.size for given in inputs.values() for share in given.shares or ()}
+    spark.conf.set(SHARES_SETTING, str(sum(read.values())))
     arguments: dict[str, Any] = {name: given.frame for name, given in inputs.items()}
     if "params" in job.takes:
         arguments["params"] = spec.params

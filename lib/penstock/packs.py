@@ -11,12 +11,26 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _BYTES = 128 * 1024 * 1024
+# Of compressed columns: ten times as much in memory.
+_PART_BYTES = 8 * 1024 * 1024
+SHARES_SETTING = "penstock.run.share_bytes"
+"""Set by the runner: how large the files are whose shares a run reads."""
 
 
 def partitions(spark: SparkSession) -> int:
     """How many partitions a shuffle has at first."""
     first = spark.conf.get("spark.sql.adaptive.coalescePartitions.initialPartitionNum", None)
     return int(first or spark.conf.get("spark.sql.shuffle.partitions", "200") or 200)
+
+
+def partitions_of_shares(spark: SparkSession) -> int:
+    """How many partitions the rows of a run's shares are to have behind a shuffle: as many for each core.
+
+    Adaptive execution would join small ones without a look at cores: three tasks take two cores as long as four.
+    """
+    cores = max(1, spark.sparkContext.defaultParallelism)
+    size = int(spark.conf.get(SHARES_SETTING, "0") or "0")
+    return cores * max(1, -(-size // (_PART_BYTES * cores)))
 
 
 def part_numbers(parts: int) -> list[int]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from penstock import Input, Job, LookBack, Output, Params
+from penstock import AccountingError, Input, Job, LookBack, Output, Params
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
     from penstock import Mapped
+    from penstock_jobs.fraud.packs import Owner
     from penstock_jobs.fraud.windows import Events, Real, Whole
 
 DAYS = (1, 7, 30)
@@ -25,6 +26,7 @@ KEY_TYPES = (
     "transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double, "
     "is_fraud boolean"
 )
+AT = "_at"
 MOMENT = ("weekend", "night", "hour")
 OF_CARD = {
     **{f"card_count_{d}d": "bigint" for d in DAYS},
@@ -41,6 +43,8 @@ OF_TERMINAL = {
     "terminal_frauds_30d": "bigint",
     "terminal_now_1d": "bigint",
 }
+# Each task numbers its rows from its own number times this.
+_MOST_OF_A_TASK = 2**40
 # So much of one transaction counts in the spread of a card's amounts, so that its square is a whole number that fits.
 _LARGEST = 1e5
 # Whoever always pays the same has no spread; a difference of this much is then one.
@@ -61,24 +65,19 @@ class FraudFeaturesParams(Params):
 def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesParams) -> Mapped:
     """Shares of fraud.transactions to a row each with what was known then; see docs/jobs/fraud_features.md."""
     from penstock import Mapped
-    from penstock.packs import partitions
-    from penstock_jobs.fraud.packs import by, in_order_of, packed
+    from penstock.packs import partitions_of_shares
+    from penstock_jobs.fraud.packs import packed
 
-    delay, spark = params.label_delay_days, transactions.sparkSession
+    spark, delay = transactions.sparkSession, params.label_delay_days
     days = [row["slice"] for row in slices.select("slice").collect()]
+    parts = partitions_of_shares(spark)
     # A day's rows come together, so that they are few files; of few days each is spread over more tasks.
-    spread = max(1, partitions(spark) // max(1, len(days)))
-    keys = packed(transactions, partial(_read, zone=spark.conf.get("spark.sql.session.timeZone")), by("card_id"))
-    of_card = partial(card_features, delay_days=delay)
-    cards = packed(keys, partial(_with, kernel=of_card, names=tuple(OF_CARD)), by("terminal_id"))
-    of_terminal = partial(terminal_features, delay_days=delay)
-    both = packed(
-        cards,
-        partial(_with, kernel=of_terminal, names=tuple(OF_TERMINAL), days=days),
-        partial(_day_and_share, spread=spread),
-    )
+    spread = max(1, parts // max(1, len(days)))
+    zone = spark.conf.get("spark.sql.session.timeZone")
+    owned = packed(transactions, partial(_read, zone=zone), parts)
+    known = packed(owned, partial(_known, days=days, delay_days=delay, spread=spread), parts)
     types = (KEY_TYPES, _ddl(dict.fromkeys(MOMENT, "int")), _ddl(OF_CARD), _ddl(OF_TERMINAL))
-    return Mapped(both, in_order_of("tx_date"), ", ".join(types))
+    return Mapped(known, _together, ", ".join(types))
 
 
 def card_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
@@ -123,7 +122,7 @@ def card_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
 
 
 def terminal_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
-    """The features of `OF_TERMINAL`, in the order of the rows; columns as in `card_features`, with terminal_id."""
+    """The features of `OF_TERMINAL`, in the order of the rows; of terminal_id, time and fraud as in `card_features`."""
     from penstock_jobs.fraud.windows import DAY, between, divided, ordered, running
 
     made = _empty(OF_TERMINAL, len(columns["time"]))
@@ -150,13 +149,18 @@ def _before(events: Events, length: int) -> tuple[Whole, Whole]:
     return events.window(length)[0], np.searchsorted(events.key, events.key, side="left")
 
 
-def _read(shares: Iterable[pa.RecordBatch], zone: str | None) -> Iterator[pa.Table]:
-    """The rows of a table's shares with what `MOMENT` says of them in a time zone, for `packs.packed`."""
+def _read(shares: Iterable[pa.RecordBatch], zone: str | None) -> Iterator[tuple[str, pa.Table, Owner]]:
+    """The rows of a table's shares for their cards, and what their terminals are asked of them; for `packs.packed`.
+
+    The two find each other again by AT, which no other row has.
+    """
+    import numpy as np
     import pyarrow as pa
+    from pyspark import TaskContext
 
     from penstock import TableReader
     from penstock.packs import gathered
-    from penstock_jobs.fraud.packs import ROWS
+    from penstock_jobs.fraud.packs import ROWS, by
 
     schema = pa.schema(
         [
@@ -170,8 +174,13 @@ def _read(shares: Iterable[pa.RecordBatch], zone: str | None) -> Iterator[pa.Tab
         ]
     )
     batches = (batch for reader in TableReader.each(shares) for batch in reader.batches(schema, sliced="tx_date"))
+    task = TaskContext.get()
+    first = task.partitionId() * _MOST_OF_A_TASK if task else 0
     for table in gathered(batches, ROWS):
-        yield _with_moment(table)
+        own = table.append_column(AT, pa.array(np.arange(first, first + table.num_rows)))
+        first += table.num_rows
+        yield "card", _with_moment(own), by("card_id")
+        yield "terminal", own.select(["tx_ts", "tx_date", "terminal_id", "is_fraud", AT]), by("terminal_id")
 
 
 def _with_moment(table: pa.Table) -> pa.Table:
@@ -196,33 +205,35 @@ def _empty(types: dict[str, str], rows: int) -> Values:
     return made
 
 
-def _with(
-    batches: Iterable[pa.RecordBatch], kernel: Kernel, names: tuple[str, ...], days: Sequence[date] | None = None
-) -> Iterator[pa.Table]:
-    """What a kernel adds to all rows of a partition, for `packs.packed`; with `days`, the rows of those days only."""
+def _known(
+    batches: Iterable[pa.RecordBatch], days: Sequence[date], delay_days: int, spread: int
+) -> Iterator[tuple[str, pa.Table, Owner]]:
+    """What is known of the cards and of the terminals of a partition at each of their rows of these days."""
+    from penstock_jobs.fraud.packs import unpacked
+
+    tables = unpacked(batches)
+    owner = partial(_day_and_share, spread=spread)
+    if "card" in tables:
+        yield "card", _with(tables["card"], partial(card_features, delay_days=delay_days), days), owner
+    if "terminal" in tables:
+        found = _with(tables["terminal"], partial(terminal_features, delay_days=delay_days), days)
+        yield "terminal", found.select(["tx_date", AT, *OF_TERMINAL]), owner
+
+
+def _with(table: pa.Table, kernel: Kernel, days: Sequence[date]) -> pa.Table:
+    """What a kernel makes of all rows beside them, for the rows of some days."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from penstock_jobs.fraud.packs import unpacked
-
-    table = unpacked(batches)
-    if table is None:
-        return
-    made = kernel(
-        {
-            "card_id": table.column("card_id").to_numpy(),
-            "terminal_id": table.column("terminal_id").to_numpy(),
-            "time": table.column("tx_ts").cast(pa.timestamp("us")).cast(pa.int64()).to_numpy(),
-            "amount": np.rint(table.column("amount").to_numpy() * 10_000).astype(np.int64),
-            "fraud": pc.fill_null(table.column("is_fraud"), False).cast(pa.int64()).to_numpy(),
-        }
-    )
-    for name in names:
-        table = table.append_column(name, pa.array(made[name], from_pandas=True))
-    if days is not None:
-        table = table.filter(pc.is_in(table.column("tx_date"), pa.array(days, pa.date32())))
-    yield table
+    columns = {name: table.column(name).to_numpy() for name in ("card_id", "terminal_id") if name in table.column_names}
+    columns["time"] = table.column("tx_ts").cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    columns["fraud"] = pc.fill_null(table.column("is_fraud"), False).cast(pa.int64()).to_numpy()
+    if "amount" in table.column_names:
+        columns["amount"] = np.rint(table.column("amount").to_numpy() * 10_000).astype(np.int64)
+    for name, values in kernel(columns).items():
+        table = table.append_column(name, pa.array(values, from_pandas=True))
+    return table.filter(pc.is_in(table.column("tx_date"), pa.array(days, pa.date32())))
 
 
 def _day_and_share(table: pa.Table, spread: int) -> Whole:
@@ -230,8 +241,32 @@ def _day_and_share(table: pa.Table, spread: int) -> Whole:
     import pyarrow as pa
 
     day: Whole = table.column("tx_date").cast(pa.int32()).cast(pa.int64()).to_numpy()
-    share: Whole = table.column("transaction_id").to_numpy() % spread
+    share: Whole = table.column(AT).to_numpy() % spread
     return day * spread + share
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The rows of a partition with what is known of their cards and of their terminals, day by day."""
+    import numpy as np
+    import pyarrow as pa
+
+    from penstock_jobs.fraud.packs import runs_of, unpacked
+
+    tables = unpacked(batches)
+    if not tables:
+        return
+    sides = []
+    for kind in ("card", "terminal"):
+        table = tables[kind]
+        day = table.column("tx_date").cast(pa.int32()).to_numpy()
+        sides.append(table.take(pa.array(np.lexsort((table.column(AT).to_numpy(), day)))))
+    cards, terminals = sides
+    if not cards.column(AT).equals(terminals.column(AT)):
+        raise AccountingError("fraud_features: rows of cards and of terminals do not find each other.")
+    rows = cards.drop_columns([AT])
+    for name in OF_TERMINAL:
+        rows = rows.append_column(name, terminals.column(name))
+    yield from runs_of(rows, "tx_date")
 
 
 def _ddl(types: dict[str, str]) -> str:

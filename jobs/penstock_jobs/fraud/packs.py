@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.packs import of_bytes, part_numbers, partitions, to_bytes
+from penstock.packs import of_bytes, part_numbers, to_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from penstock_jobs.fraud.windows import Whole
 
-SCHEMA = "part int, pack binary"
+SCHEMA = "part int, kind string, pack binary"
 
 # So many rows are shared out at once: the more, the larger a pack.
 ROWS = 262_144
@@ -27,25 +27,27 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 Owner = Callable[[pa.Table], "Whole"]
 """A number for each row; rows of one number belong together."""
-OnTables = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.Table]]
+OnTables = Callable[[Iterable[pa.RecordBatch]], Iterator[tuple[str, pa.Table, Owner]]]
+"""Makes tables of a partition, each of some kind, and says whose their rows are."""
 
 
-def packed(frame: DataFrame, tables: OnTables, owner: Owner) -> DataFrame:
-    """Packs of the tables that `tables` makes of a frame's partitions; an owner's rows are in one partition."""
-    parts = part_numbers(partitions(frame.sparkSession))
+def packed(frame: DataFrame, tables: OnTables, parts: int) -> DataFrame:
+    """Packs of the tables that `tables` makes of a frame's partitions; an owner's rows are in one of so many parts."""
+    numbers = part_numbers(parts)
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for table in tables(batches):
+        for kind, table, owner in tables(batches):
             for start in range(0, table.num_rows, ROWS):
-                yield from shared_out(table.slice(start, ROWS), owner, parts)
+                yield from shared_out(kind, table.slice(start, ROWS), owner, numbers)
 
-    return frame.mapInArrow(pack, SCHEMA).repartition("part")
+    return frame.mapInArrow(pack, SCHEMA).repartition(parts, "part")
 
 
-def shared_out(table: pa.Table, owner: Owner, parts: Sequence[int]) -> Iterator[pa.RecordBatch]:
+def shared_out(kind: str, table: pa.Table, owner: Owner, parts: Sequence[int]) -> Iterator[pa.RecordBatch]:
     """Rows of SCHEMA: one pack for each part that has rows of the table.
 
     Args:
+        kind: Of the table.
         table: The rows.
         owner: Whose they are.
         parts: Their numbers; the part of an owner is the same in all tasks.
@@ -57,15 +59,18 @@ def shared_out(table: pa.Table, owner: Owner, parts: Sequence[int]) -> Iterator[
     bounds = pairwise([*starts.tolist(), table.num_rows])
     for number, (start, end) in zip(present.tolist(), bounds, strict=True):
         pack = pa.array([to_bytes(rows.slice(start, end - start))], pa.binary())
-        yield pa.RecordBatch.from_arrays([pa.array([parts[number]], pa.int32()), pack], names=["part", "pack"])
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([parts[number]], pa.int32()), pa.array([kind]), pack], names=["part", "kind", "pack"]
+        )
 
 
-def unpacked(batches: Iterable[pa.RecordBatch]) -> pa.Table | None:
-    """All rows that were packed into a partition, as one table; None where there are none."""
-    packs = [pack for batch in batches for pack in batch.column("pack")]
-    if not packs:
-        return None
-    return pa.concat_tables(of_bytes(pack) for pack in packs).combine_chunks()
+def unpacked(batches: Iterable[pa.RecordBatch]) -> dict[str, pa.Table]:
+    """All rows that were packed into a partition, as one table of each kind."""
+    packs: dict[str, list[pa.Table]] = {}
+    for batch in batches:
+        for kind, pack in zip(batch.column("kind").to_pylist(), batch.column("pack"), strict=True):
+            packs.setdefault(kind, []).append(of_bytes(pack))
+    return {kind: pa.concat_tables(tables).combine_chunks() for kind, tables in packs.items()}
 
 
 def by(name: str) -> Owner:
@@ -78,20 +83,9 @@ def by(name: str) -> Owner:
     return owner
 
 
-def in_order_of(name: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """The function for `mapInArrow` that takes rows out of their packs, in the order of a column.
-
-    A batch holds rows of one value.
-    """
-
-    def unpack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        table = unpacked(batches)
-        if table is None:
-            return
-        rows = table.sort_by(name).combine_chunks()
-        start = 0
-        for end in pc.run_end_encode(rows.column(name).combine_chunks()).run_ends.to_pylist():
-            yield from rows.slice(start, end - start).to_batches(max_chunksize=_BATCH_ROWS)
-            start = end
-
-    return unpack
+def runs_of(rows: pa.Table, name: str) -> Iterator[pa.RecordBatch]:
+    """Rows that are in the order of a column, in batches of one value each."""
+    start = 0
+    for end in pc.run_end_encode(rows.column(name).combine_chunks()).run_ends.to_pylist() if rows.num_rows else ():
+        yield from rows.slice(start, end - start).to_batches(max_chunksize=_BATCH_ROWS)
+        start = end

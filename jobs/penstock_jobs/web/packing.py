@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from penstock import SchemaError, TableReader
-from penstock.packs import gathered, of_bytes, part_numbers, partitions, to_bytes
+from penstock.packs import gathered, of_bytes, part_numbers, partitions, partitions_of_shares, to_bytes
 from penstock.storage.types import arrow_type
 from penstock_jobs.web.sessionizer import Sessions
 
@@ -42,7 +42,7 @@ def packed(rows: DataFrame, how: Sessions) -> DataFrame:
     """Rows as packs, those of a key in one partition and in order; `in_order` takes them out again."""
     parts = part_numbers(partitions(rows.sparkSession))
     placed = rows.selectExpr("*", f"xxhash64(`{how.key}`) AS {PLACE}")
-    return _together(placed.mapInArrow(packer(how, parts), SCHEMA))
+    return _in_order(placed.mapInArrow(packer(how, parts), SCHEMA).repartition("part"))
 
 
 def packed_shares(shares: DataFrame, how: Sessions, types: Mapping[str, str]) -> DataFrame:
@@ -50,18 +50,19 @@ def packed_shares(shares: DataFrame, how: Sessions, types: Mapping[str, str]) ->
 
     On Spark 3.5, which hands over all packs of a partition at once, those must be below 2 GB.
     """
-    parts = part_numbers(partitions(shares.sparkSession))
+    parts = partitions_of_shares(shares.sparkSession)
     plain = (how.key, *how.order)
     fields = [
         # What Parquet keeps as a dictionary stays one all the way.
         (name, pa.dictionary(pa.int32(), pa.string()) if kind == "string" and name not in plain else arrow_type(kind))
         for name, kind in types.items()
     ]
-    return _together(shares.mapInArrow(share_packer(how, pa.schema(fields), parts), SCHEMA))
+    packs = shares.mapInArrow(share_packer(how, pa.schema(fields), part_numbers(parts)), SCHEMA)
+    return _in_order(packs.repartition(parts, "part"))
 
 
-def _together(packs: DataFrame) -> DataFrame:
-    return packs.repartition("part").sortWithinPartitions("place", "at", "part")
+def _in_order(packs: DataFrame) -> DataFrame:
+    return packs.sortWithinPartitions("place", "at", "part")
 
 
 def share_packer(how: Sessions, schema: pa.Schema, parts: list[int]) -> OnBatches:
