@@ -29,7 +29,16 @@ def frame_of(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: str) ->
         schema: The columns, as DDL.
     """
     if not takes_arrow(spark):
-        return spark.createDataFrame([tuple(row) for row in rows], schema)
+        types = [kind.split("<")[0] for _, kind in spark.createDataFrame([], schema).dtypes]
+        # What Arrow takes as pairs is a map here.
+        made = [
+            tuple(
+                dict(value) if kind == "map" and value is not None else value
+                for value, kind in zip(row, types, strict=True)
+            )
+            for row in rows
+        ]
+        return spark.createDataFrame(made, schema)
     import pyarrow as pa
     from pyspark.sql.pandas.types import to_arrow_schema
     from pyspark.sql.types import StructType
@@ -39,8 +48,8 @@ def frame_of(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: str) ->
     kinds = to_arrow_schema(wanted)
     columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
     arrays = [pa.array(values, kind) for values, kind in zip(columns, kinds.types, strict=True)]
-    made: DataFrame = spark.createDataFrame(pa.Table.from_arrays(arrays, schema=kinds), wanted)
-    return made
+    frame: DataFrame = spark.createDataFrame(pa.Table.from_arrays(arrays, schema=kinds), wanted)
+    return frame
 
 
 def arrow_table(frame: DataFrame) -> pa.Table:

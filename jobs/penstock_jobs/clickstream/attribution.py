@@ -92,11 +92,16 @@ def told_once(steps: Column, params: ClickstreamAttributionParams) -> Column:
     if params.path == "collapsed":
         return F.filter(steps, lambda step, n: (n == 0) | (step["touch"] != F.get(touches, n - 1)))
     if params.path == "unique":
-        return F.filter(steps, lambda step, n: F.array_position(touches, step["touch"]) == n + 1)
+        return F.filter(steps, lambda step, n: _position(touches, step["touch"]) == n + 1)
     if params.path == "last_position":
         back = F.reverse(touches)
-        return F.filter(steps, lambda step, n: F.array_position(back, step["touch"]) == F.size(touches) - n)
+        return F.filter(steps, lambda step, n: _position(back, step["touch"]) == F.size(touches) - n)
     return steps
+
+
+def _position(values: Column, value: Column) -> Column:
+    """Where a value first is in an array, from 1; the `array_position` of PySpark 3.5 takes no column."""
+    return F.call_function("array_position", values, value)
 
 
 def counted(paths: DataFrame) -> DataFrame:

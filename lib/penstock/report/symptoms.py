@@ -138,6 +138,11 @@ ENGINE_SYMPTOMS: tuple[Symptom, ...] = (
         r"Cannot call methods on a stopped SparkContext|ExecutorLostFailure",
         "The Java process under Spark is gone.",
     ),
+    _symptom(
+        "engine",
+        r"native zStandard library not available",
+        "This Spark reads no .zst files: 3.5 needs Hadoop's native library for it, which EMR has and PySpark has not.",
+    ),
 )
 
 # Faults of the query itself: Spark names them, and they are the job author's to mend.

@@ -43,7 +43,7 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
     if dataset.holds_tables and takes_arrow(spark):
         found = take(dataset, intervals[0].unit if bounds else "all", tz, intervals)
         if isinstance(found, TableSnapshot) and found.table is not None:
-            chosen = files_of(found, intervals, "interval")
+            chosen = _between(found, dataset, intervals) if bounds else files_of(found, intervals, "all")
             if len(chosen) <= MOST_FILES and sum(file.bytes for file in chosen) <= MOST_BYTES:
                 return spark.createDataFrame(_cut(_read(found.table, chosen), dataset, bounds), ddl(dataset.columns))
     frame = whole(spark, dataset, tz)
@@ -51,6 +51,18 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
         return frame
     own = F.col(f"`{dataset.slice.column}`")
     return frame.where((own >= F.lit(bounds[0])) & (own < F.lit(bounds[1])))
+
+
+def _between(found: TableSnapshot, dataset: Dataset, intervals: Sequence[Interval]) -> list[LiveFile]:
+    """The files of the slices from the first to the last interval."""
+    first = min(interval.start for interval in intervals)
+    return [
+        file
+        for file in files_of(found, intervals, "to_date")
+        if dataset.slice is None
+        or file.slice is None
+        or Interval.of(dataset.slice.unit, slice_value(file.slice), found.tz).end > first
+    ]
 
 
 def _bounds(intervals: Sequence[Interval]) -> tuple[Any, Any] | None:
