@@ -67,12 +67,13 @@ for key, variable, joint in (
 PYTHON
 }
 
-# Installs with hashes checked, by uv where there is one for this machine, else by pip.
+# Installs with hashes checked, by uv where there is one for this machine, else by pip. Both compile what they install:
+# where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would do it again, which takes seconds.
 install() {
   if [ -x "$venv/bin/uv" ]; then
     (
       eval "$(uv_from_pip)"
-      VIRTUAL_ENV=$venv "$venv/bin/uv" pip install --quiet "$@"
+      VIRTUAL_ENV=$venv "$venv/bin/uv" pip install --quiet --compile-bytecode "$@"
     )
   else
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
@@ -105,6 +106,7 @@ make_env() {
   install --require-hashes -r "$root/requirements/$kind.txt" ||
     die "The dependencies could not be installed. The registry that pip is configured for must be reachable, this once."
   install --no-deps --editable "$root" || die "Penstock could not be installed into its own environment."
+  "$venv/bin/python" -m compileall -q "$root/lib" "$root/jobs" || true
   stamp_of "$kind" >"$venv/.stamp" && mv "$venv/.stamp" "$venv/stamp-$kind"
   if command -v flock >/dev/null 2>&1; then exec 9>&-; fi
 }
@@ -130,7 +132,7 @@ make_release_env() {
   if [ -x "$venv/bin/uv" ]; then
     (
       eval "$(uv_from_pip)"
-      VIRTUAL_ENV=$there "$venv/bin/uv" pip install --quiet --no-deps --require-hashes -r "$pins"
+      VIRTUAL_ENV=$there "$venv/bin/uv" pip install --quiet --compile-bytecode --no-deps --require-hashes -r "$pins"
     )
   else
     "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$pins"

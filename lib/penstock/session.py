@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from penstock import aws, class_archive, jvm_log
+from penstock import aws, class_archive, jvm_log, worker_daemon
 from penstock.errors import ConfigurationError, EngineError
 from penstock.jars import fetch_jars, fetch_more, spark_home
 from penstock.java import find_java, spark_java_home
@@ -98,7 +98,11 @@ def get_session(
     _check_spark(release)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if submitted:
-        spark = _start(app_name, {**static_confs(), **session_confs(settings), **settings.spark.conf}, fill_in=True)
+        confs = {**static_confs(), **session_confs(settings), **settings.spark.conf}
+        # Elsewhere only who submits knows where Python finds us before the first task; EMR's orders say so.
+        if _submitted().get("spark.master", "").startswith("local"):
+            confs = {**worker_daemon.SETTINGS, **confs}
+        spark = _start(app_name, confs, fill_in=True)
     else:
         spark = _start(app_name, _local(settings, release, jvm_flags, more_jars), fill_in=False)
     try:
@@ -174,6 +178,7 @@ def _local(
         confs |= {
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
+            **worker_daemon.SETTINGS,
             # More partitions than cores keep a big shuffle out of the spill; adaptive execution joins small ones.
             "spark.sql.shuffle.partitions": str(max(2, 4 * cores(master))),
             "spark.databricks.delta.snapshotPartitions": "2",

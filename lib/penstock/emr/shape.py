@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from penstock import worker_daemon
 from penstock.config import Config
 from penstock.config.emr import EmrSettings
 from penstock.emr.facts import TOKEN_CHARACTERS
@@ -115,7 +116,7 @@ class Order:
         confs["spark.archives"] = ",".join(f"{url}#{name}" for name, url in self.archives.items())
         path = ":".join(f"./{name}" for name in self.archives)
         confs |= {f"{driver_variables}PYTHONPATH": path, "spark.executorEnv.PYTHONPATH": path}
-        return {**confs, **self.spark}
+        return {**confs, **worker_daemon.SETTINGS, **self.spark}
 
 
 def order_of(work: Work, config: Config, manifest: Manifest, generation: int = 0) -> Order:
