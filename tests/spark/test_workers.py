@@ -14,13 +14,14 @@ def told(_: Iterable[int]) -> Iterator[Any]:
     import gc
     import sys
     import zipimport
+    from pathlib import Path
 
     import pyspark
 
-    finders = {type(finder) for finder in sys.path_importer_cache.values()}
+    again = [finder for finder in sys.path_importer_cache.values() if type(finder) is zipimport.zipimporter]
     yield {"pandas", "pyarrow", "pyarrow.parquet", "numpy"} <= sys.modules.keys()
     yield gc.get_freeze_count() > 10_000
-    yield zipimport.zipimporter not in finders
+    yield not [finder for finder in again if "spark" in Path(finder.archive).name]
     yield str(pyspark.__file__)
 
 
