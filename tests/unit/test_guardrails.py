@@ -63,6 +63,11 @@ def test_a_quick_start_imports_no_spark(arguments: list[str]) -> None:
     assert not {"pyspark", "pandas", "pyarrow", "deltalake", "numpy"} & loaded
 
 
+def test_a_run_that_finds_nothing_to_do_imports_no_pandas() -> None:
+    """It reads ledger and tables alone. (Arrow imports pandas with its first scalar.)"""
+    assert not {"pyspark", "pandas"} & modules_after("import penstock.batches")
+
+
 @pytest.mark.parametrize("entry_point", entry_points(group="penstock.jobs"), ids=lambda entry_point: entry_point.name)
 def test_a_job_module_imports_no_spark(entry_point) -> None:
     loaded = modules_after(f"import {entry_point.module}")

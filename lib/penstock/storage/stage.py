@@ -58,13 +58,14 @@ _RESULT = pa.schema(
 )
 
 _FINDING = pa.struct([(name, pa.string()) for name in ("rule", "column", "value", "message")])
-_MISSING = {
-    DISPOSITION: pa.scalar(ACCEPTED, pa.int32()),
-    REASON: pa.scalar(None, pa.string()),
-    FILE: pa.scalar(None, pa.int32()),
-    HASH: pa.scalar(None, pa.int64()),
-    RAW: pa.scalar(None, pa.string()),
-    ERRORS: pa.scalar(None, pa.list_(_FINDING)),
+# (No scalars of Arrow's: making the first one imports pandas, half a second of each command that starts no Spark.)
+_MISSING: dict[str, tuple[int | None, pa.DataType]] = {
+    DISPOSITION: (ACCEPTED, pa.int32()),
+    REASON: (None, pa.string()),
+    FILE: (None, pa.int32()),
+    HASH: (None, pa.int64()),
+    RAW: (None, pa.string()),
+    ERRORS: (None, pa.list_(_FINDING)),
 }
 
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
@@ -302,9 +303,9 @@ def writer(plan: StagePlan) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.
 
 def _completed(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch with all marks."""
-    for name, value in _MISSING.items():
+    for name, (value, kind) in _MISSING.items():
         if name not in batch.schema.names:
-            batch = batch.append_column(name, pa.repeat(value, batch.num_rows))
+            batch = batch.append_column(name, pa.repeat(pa.scalar(value, kind), batch.num_rows))
     return batch
 
 
