@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 _BYTES = 128 * 1024 * 1024
 # Of compressed columns: ten times as much in memory.
 _PART_BYTES = 8 * 1024 * 1024
+# 2^64 over the golden ratio.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 SHARES_SETTING = "penstock.run.share_bytes"
 """Set by the runner: how large the files are whose shares a run reads."""
 
@@ -59,6 +63,15 @@ def _murmur3(number: int) -> int:
     found = (found ^ found >> 13) * 0xC2B2AE35 & mask
     found ^= found >> 16
     return found - 2**32 if found >= 2**31 else found
+
+
+def scattered(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
+    """Numbers all over 64 bits, each in a place of its own; those that follow each other come to lie far apart.
+
+    (Fibonacci hashing: Knuth, volume 3, section 6.4.) The upper bits are the ones to go by.
+    """
+    spread: NDArray[np.uint64] = numbers.astype(np.uint64) * _GOLDEN
+    return spread
 
 
 def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BYTES) -> Iterator[pa.Table]:

@@ -16,6 +16,7 @@ import importlib
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 from zipimport import zipimporter
@@ -70,10 +71,8 @@ def main() -> None:
     use_folder_of_pyspark()
     settle_archives()
     for name in _IMPORTS:
-        try:
+        with suppress(ImportError):
             importlib.import_module(name)
-        except ImportError:
-            continue
     from pyspark.daemon import manager
 
     gc.collect()

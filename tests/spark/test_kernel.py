@@ -128,6 +128,11 @@ def run(tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch) ->
     return go
 
 
+def held(table: Path) -> list[tuple[str, int]]:
+    """The days and numbers of a table, in order, by an independent reader."""
+    return sorted((str(row["day"]), row["number"]) for row in DeltaTable(str(table)).to_pyarrow_table().to_pylist())
+
+
 def test_every_line_has_its_fate(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     document = run(numbers)
     assert document["state"] == "succeeded", document["failure"]
@@ -138,8 +143,7 @@ def test_every_line_has_its_fate(run: Callable[..., dict[str, Any]], tmp_path: P
         "dropped": {"comment": 1},
         "duplicates": 0,
     }
-    held = DeltaTable(str(tmp_path / "wh" / "numbers")).to_pyarrow_table().to_pylist()
-    assert sorted((str(row["day"]), row["number"]) for row in held) == sorted(
+    assert held(tmp_path / "wh" / "numbers") == sorted(
         [*(("2026-01-13", n) for n in [*range(30), 31]), ("2026-01-14", 1), ("2026-01-14", 2)]
     )
     refused = DeltaTable(str(tmp_path / "wh" / "numbers_quarantine")).to_pyarrow_table().to_pylist()
@@ -179,9 +183,8 @@ def test_a_table_is_read_in_shares_and_its_rows_are_accounted_for(
     assert document["state"] == "succeeded", document["failure"]
     account = document["accounting"]["even"]
     assert (account["read"], account["accepted"], account["dropped"]) == (33, 16, {"odd": 17})
-    held = DeltaTable(str(tmp_path / "wh" / "even")).to_pyarrow_table().to_pylist()
     expected = [*(("2026-01-13", n) for n in range(0, 30, 2)), ("2026-01-14", 2)]
-    assert sorted((str(row["day"]), row["number"]) for row in held) == expected
+    assert held(tmp_path / "wh" / "even") == expected
 
 
 def test_rows_of_a_table_that_are_lost_fail_the_run(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -207,9 +210,8 @@ def test_parquet_files_are_read_in_shares(run: Callable[..., dict[str, Any]], tm
         "dropped": {"odd": 53},
         "duplicates": 0,
     }
-    held = DeltaTable(str(tmp_path / "wh" / "even")).to_pyarrow_table().to_pylist()
     expected = [("2026-01-13", n) for n in range(0, 100, 2)] + [("2026-01-14", n) for n in range(0, 7, 2)]
-    assert sorted((str(row["day"]), row["number"]) for row in held) == expected
+    assert held(tmp_path / "wh" / "even") == expected
 
 
 def test_parquet_files_that_are_none_or_of_another_type(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

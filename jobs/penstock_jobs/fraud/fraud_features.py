@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 DAYS = (1, 7, 30)
 """The windows, in days, of the Fraud Detection Handbook (Le Borgne et al., chapter 3)."""
 LONGEST_DELAY = 14
-KEY_TYPES = (
-    "transaction_id bigint, tx_ts timestamp, tx_date date, card_id bigint, terminal_id bigint, amount double, "
-    "is_fraud boolean"
-)
+KEYS = {
+    "transaction_id": "bigint",
+    "tx_ts": "timestamp",
+    "tx_date": "date",
+    "card_id": "bigint",
+    "terminal_id": "bigint",
+    "amount": "double",
+    "is_fraud": "boolean",
+}
 AT = "_at"
 MOMENT = ("weekend", "night", "hour")
 OF_CARD = {
@@ -76,8 +81,7 @@ def transform(transactions: DataFrame, slices: DataFrame, params: FraudFeaturesP
     zone = spark.conf.get("spark.sql.session.timeZone")
     owned = packed(transactions, partial(_read, zone=zone), parts)
     known = packed(owned, partial(_known, days=days, delay_days=delay, spread=spread), parts)
-    types = (KEY_TYPES, _ddl(dict.fromkeys(MOMENT, "int")), _ddl(OF_CARD), _ddl(OF_TERMINAL))
-    return Mapped(known, _together, ", ".join(types))
+    return Mapped(known, _together, _ddl({**KEYS, **dict.fromkeys(MOMENT, "int"), **OF_CARD, **OF_TERMINAL}))
 
 
 def card_features(columns: dict[str, Whole], *, delay_days: int) -> Values:
@@ -160,35 +164,27 @@ def _read(shares: Iterable[pa.RecordBatch], zone: str | None) -> Iterator[tuple[
 
     from penstock import TableReader
     from penstock.packs import gathered
+    from penstock.storage.types import arrow_type
     from penstock_jobs.fraud.packs import ROWS, by
 
-    schema = pa.schema(
-        [
-            ("transaction_id", pa.int64()),
-            ("tx_ts", pa.timestamp("us", zone)),
-            ("tx_date", pa.date32()),
-            ("card_id", pa.int64()),
-            ("terminal_id", pa.int64()),
-            ("amount", pa.float64()),
-            ("is_fraud", pa.bool_()),
-        ]
-    )
+    schema = pa.schema([(name, arrow_type(kind)) for name, kind in KEYS.items()])
     batches = (batch for reader in TableReader.each(shares) for batch in reader.batches(schema, sliced="tx_date"))
     task = TaskContext.get()
     first = task.partitionId() * _MOST_OF_A_TASK if task else 0
     for table in gathered(batches, ROWS):
         own = table.append_column(AT, pa.array(np.arange(first, first + table.num_rows)))
         first += table.num_rows
-        yield "card", _with_moment(own), by("card_id")
+        yield "card", _with_moment(own, zone), by("card_id")
         yield "terminal", own.select(["tx_ts", "tx_date", "terminal_id", "is_fraud", AT]), by("terminal_id")
 
 
-def _with_moment(table: pa.Table) -> pa.Table:
-    """`MOMENT` beside the rows: Saturday or Sunday, the hours 0 to 6, the hour; in the zone of tx_ts."""
+def _with_moment(table: pa.Table, zone: str | None) -> pa.Table:
+    """`MOMENT` beside the rows: Saturday or Sunday, the hours 0 to 6, the hour; in a time zone."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    moment, hour = table.column("tx_ts"), pc.hour(table.column("tx_ts"))
+    moment = table.column("tx_ts").cast(pa.timestamp("us", zone))
+    hour = pc.hour(moment)
     columns = (pc.greater_equal(pc.day_of_week(moment), 5), pc.less_equal(hour, 6), hour)
     for name, column in zip(MOMENT, columns, strict=True):
         table = table.append_column(name, column.cast(pa.int32()))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.packs import of_bytes, part_numbers, to_bytes
+from penstock.packs import of_bytes, part_numbers, scattered, to_bytes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -22,8 +22,6 @@ SCHEMA = "part int, kind string, pack binary"
 # So many rows are shared out at once: the more, the larger a pack.
 ROWS = 262_144
 _BATCH_ROWS = 65_536
-# 2^64 over the golden ratio: numbers that follow each other come to lie far apart (Knuth, volume 3, section 6.4).
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 Owner = Callable[[pa.Table], "Whole"]
 """A number for each row; rows of one number belong together."""
@@ -52,7 +50,7 @@ def shared_out(kind: str, table: pa.Table, owner: Owner, parts: Sequence[int]) -
         owner: Whose they are.
         parts: Their numbers; the part of an owner is the same in all tasks.
     """
-    part = ((owner(table).astype(np.uint64) * _SPREAD) >> np.uint64(32)) % np.uint64(len(parts))
+    part = (scattered(owner(table)) >> np.uint64(32)) % np.uint64(len(parts))
     order = np.argsort(part, kind="stable")
     rows = table.take(pa.array(order)).combine_chunks()
     present, starts = np.unique(part[order], return_index=True)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from penstock import SchemaError, TableReader
-from penstock.packs import gathered, of_bytes, part_numbers, partitions, partitions_of_shares, to_bytes
+from penstock.packs import gathered, of_bytes, part_numbers, partitions, partitions_of_shares, scattered, to_bytes
 from penstock.storage.types import arrow_type
 from penstock_jobs.web.sessionizer import Sessions
 
@@ -86,21 +86,13 @@ def places(keys: pa.Array) -> Ints:
     if keys.null_count:
         raise SchemaError("Sessions need a key in every row.", hint="Leave out the rows without one before.")
     if pa.types.is_integer(keys.type):
-        return _scrambled(keys.cast(pa.int64()).to_numpy())
+        numbers: Ints = scattered(keys.cast(pa.int64()).to_numpy()).view(np.int64)
+        return numbers
     from pandas.util import hash_array
 
     coded = keys.dictionary_encode()
     hashes: Ints = hash_array(coded.dictionary.to_numpy(zero_copy_only=False)).view(np.int64)
     found: Ints = hashes[coded.indices.to_numpy()]
-    return found
-
-
-def _scrambled(numbers: Ints) -> Ints:
-    """Whole numbers spread over all of 64 bits (splitmix64: Steele, Lea, Flood 2014)."""
-    mixed = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    found: Ints = (mixed ^ (mixed >> np.uint64(31))).view(np.int64)
     return found
 
 

@@ -19,7 +19,7 @@ from penstock.storage.arrow import OnBatches
 from penstock.storage.measure import Measures, Verdicts
 from penstock.storage.shares import Reader, Share, of_rows
 from penstock.storage.stage import SliceWriter, StagePlan
-from penstock.storage.table_shares import PARQUET, TableReader
+from penstock.storage.table_shares import PARQUET, TableReader, slice_column
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -158,8 +158,8 @@ def writer(
 
 def _with_slice(piece: Piece, share: Share, column: pa.Field) -> Piece:
     """The piece with its slice among its columns."""
-    value = pa.array([share.slice], pa.string()).cast(column.type)[0]
-    return replace(piece, rows=piece.rows.append_column(column, pa.repeat(value, piece.rows.num_rows)))
+    own = slice_column(share, column.type, piece.rows.num_rows)
+    return replace(piece, rows=piece.rows.append_column(column, own))
 
 
 def _take(

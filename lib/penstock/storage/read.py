@@ -148,41 +148,48 @@ def table(spark: SparkSession, snapshot: TableSnapshot, intervals: Sequence[Inte
         return frame
     column = F.col(f"`{dataset.slice.column}`")
     kind = "timestamp" if dataset.slice.unit == "hour" else "date"
-    last = max(interval.start if span == "earlier" else interval.end for interval in intervals)
-    if span in ("earlier", "to_date"):
-        return frame.where(column < F.lit(Interval.of(dataset.slice.unit, last, snapshot.tz).slice_value).cast(kind))
     condition = None
-    back = span if isinstance(span, LookBack) else None
-    for first, end in _stretches([(back.start(i) if back else i.start, i.end) for i in intervals]):
-        low = F.lit(Interval.of(dataset.slice.unit, first, snapshot.tz).slice_value).cast(kind)
+    for first, end in _read_by(intervals, span):
         high = F.lit(Interval.of(dataset.slice.unit, end, snapshot.tz).slice_value).cast(kind)
-        part = (column >= low) & (column < high)
+        part = column < high
+        if first != _EVER:
+            low = F.lit(Interval.of(dataset.slice.unit, first, snapshot.tz).slice_value).cast(kind)
+            part = (column >= low) & part
         condition = part if condition is None else condition | part
     return frame if condition is None else frame.where(condition)
 
 
 def files_of(snapshot: TableSnapshot, intervals: Sequence[Interval], span: Span) -> list[LiveFile]:
     """The files that can hold rows of what is read."""
-    table, dataset = snapshot.table, snapshot.dataset
-    if table is None:
+    if snapshot.table is None:
         return []
-    if dataset.slice is None or span == "all" or snapshot.unit == "all":
-        return list(table.files)
-    back = span if isinstance(span, LookBack) else None
-    if span in ("earlier", "to_date"):
-        last = max(interval.start if span == "earlier" else interval.end for interval in intervals)
-        stretches = [(_EVER, last)]
-    else:
-        stretches = _stretches([(back.start(i) if back else i.start, i.end) for i in intervals])
+    if snapshot.dataset.slice is None or span == "all" or snapshot.unit == "all":
+        return list(snapshot.table.files)
+    return files_between(snapshot, _read_by(intervals, span))
+
+
+def files_between(snapshot: TableSnapshot, stretches: Sequence[tuple[datetime, datetime]]) -> list[LiveFile]:
+    """The files with a slice in any of some stretches of time, which are in order and apart."""
+    table, own = snapshot.table, snapshot.dataset.slice
+    if table is None or own is None:
+        return []
     chosen = []
     for file in table.files:
         if file.slice is not None:
-            held = Interval.of(dataset.slice.unit, slice_value(file.slice), snapshot.tz)
+            held = Interval.of(own.unit, slice_value(file.slice), snapshot.tz)
             before = bisect_left(stretches, held.end, key=lambda stretch: stretch[0])
             # Of those that begin before its end, the last one ends last.
             if before and stretches[before - 1][1] > held.start:
                 chosen.append(file)
     return chosen
+
+
+def _read_by(intervals: Sequence[Interval], span: Span) -> list[tuple[datetime, datetime]]:
+    """The stretches of time that a span of intervals reads, in order and apart; from _EVER where it has no begin."""
+    if span in ("earlier", "to_date"):
+        return [(_EVER, max(interval.start if span == "earlier" else interval.end for interval in intervals))]
+    back = span if isinstance(span, LookBack) else None
+    return _stretches([(back.start(i) if back else i.start, i.end) for i in intervals])
 
 
 def _stretches(spans: Sequence[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

@@ -15,7 +15,7 @@ from penstock.interval import Interval
 from penstock.lazy import F
 from penstock.storage import objects
 from penstock.storage.formats.table import LiveFile, Table
-from penstock.storage.read import files_of, whole
+from penstock.storage.read import files_between, whole
 from penstock.storage.snapshot import TableSnapshot, take
 from penstock.storage.stage import slice_value
 from penstock.storage.types import arrow_schema, ddl
@@ -43,7 +43,8 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
     if dataset.holds_tables and takes_arrow(spark):
         found = take(dataset, intervals[0].unit if bounds else "all", tz, intervals)
         if isinstance(found, TableSnapshot) and found.table is not None:
-            chosen = _between(found, dataset, intervals) if bounds else files_of(found, intervals, "all")
+            stretch = (min(i.start for i in intervals), max(i.end for i in intervals)) if bounds else None
+            chosen = files_between(found, [stretch]) if stretch else list(found.table.files)
             if len(chosen) <= MOST_FILES and sum(file.bytes for file in chosen) <= MOST_BYTES:
                 return spark.createDataFrame(_cut(_read(found.table, chosen), dataset, bounds), ddl(dataset.columns))
     frame = whole(spark, dataset, tz)
@@ -51,18 +52,6 @@ def rows_of(spark: SparkSession, dataset: Dataset, tz: str, intervals: Sequence[
         return frame
     own = F.col(f"`{dataset.slice.column}`")
     return frame.where((own >= F.lit(bounds[0])) & (own < F.lit(bounds[1])))
-
-
-def _between(found: TableSnapshot, dataset: Dataset, intervals: Sequence[Interval]) -> list[LiveFile]:
-    """The files of the slices from the first to the last interval."""
-    first = min(interval.start for interval in intervals)
-    return [
-        file
-        for file in files_of(found, intervals, "to_date")
-        if dataset.slice is None
-        or file.slice is None
-        or Interval.of(dataset.slice.unit, slice_value(file.slice), found.tz).end > first
-    ]
 
 
 def _bounds(intervals: Sequence[Interval]) -> tuple[Any, Any] | None:

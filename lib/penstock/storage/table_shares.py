@@ -67,19 +67,20 @@ class TableReader:
         for batch in file.iter_batches(batch_size=rows, row_groups=groups, columns=names) if groups else ():
             self.lines += batch.num_rows
             columns = [
-                self._slice(batch.num_rows, field)
+                slice_column(self.share, field.type, batch.num_rows)
                 if field.name == sliced and sliced not in names
                 else _column(batch, field)
                 for field in schema
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-    def _slice(self, rows: int, field: pa.Field) -> pa.Array:
-        """The share's slice as the column of so many rows."""
-        return pa.repeat(pa.scalar(self.share.slice, pa.string()).cast(field.type), rows)
-
     def _has(self, place: int) -> bool:
         return self.share.start <= place and (self.share.end < 0 or place < self.share.end)
+
+
+def slice_column(share: Share, kind: pa.DataType, rows: int) -> pa.Array:
+    """The slice of a share as the column of so many rows, which the files of some formats lack."""
+    return pa.repeat(pa.scalar(share.slice, pa.string()).cast(kind), rows)
 
 
 def _begin(metadata: FileMetaData, group: int) -> int:
