@@ -75,12 +75,37 @@ class Orders:
         return {**self.document, "quarantined": accounting["quarantined"], "run_s": done.pop("seconds"), **done}
 
 
-GROWTHS: dict[str, tuple[Size | Orders, Size | Orders]] = {
+@dataclass(frozen=True)
+class Visits:
+    """Events of a site, of which one user has a share."""
+
+    rows: int
+    heavy: float
+
+    @property
+    def document(self) -> dict[str, int]:
+        """The input in whole numbers."""
+        return {"rows": self.rows}
+
+    def run(self, folder: Path) -> dict[str, Any]:
+        """Their sessions, once to warm caches and once that counts."""
+        made, warehouse = folder / "in", folder / "out"
+        asked = ["events", str(made), "--rows", str(self.rows), "--heavy", str(self.heavy)]
+        subprocess.run([sys.executable, str(SHARED / "bench" / "make_data.py"), *asked], check=True)
+        conf = ROOT / "scripts" / "bench_sessions"
+        command = [PENSTOCK, "run", f"{conf / 'sessions.py'}:job", "--interval=all", f"--input=bench.events={made}"]
+        for turn in ("warm", "counts"):
+            done = _watched([*command, f"--warehouse={warehouse / turn}", f"--conf={conf / 'conf'}"], folder)
+        return {**self.document, "run_s": done.pop("seconds"), **done}
+
+
+GROWTHS: dict[str, tuple[Size | Orders | Visits, Size | Orders | Visits]] = {
     "intervals": (Size(365), Size(3650)),
     "files": (Size(100, files=1, rows=100), Size(100, files=100, rows=1)),
     "rows": (Size(100, rows=1_000), Size(100, rows=10_000)),
     # About 1 % and 60 % of the rows: eleven columns have bad values.
     "bad_rows": (Orders(2_000_000, 0.001), Orders(2_000_000, 0.08)),
+    "one_user": (Visits(20_000_000, 0.0), Visits(20_000_000, 0.5)),
 }
 
 

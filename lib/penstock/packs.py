@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,15 +76,29 @@ def scattered(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
 
 def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BYTES) -> Iterator[pa.Table]:
     """Batches put together to tables of so many rows or bytes at least."""
-    held: list[pa.RecordBatch] = []
+    held: list[pa.Table] = []
     for batch in batches:
         if batch.num_rows:
-            held.append(batch)
+            held.append(pa.Table.from_batches([batch]))
         if held and (sum(each.num_rows for each in held) >= rows or sum(each.nbytes for each in held) >= size):
-            yield pa.Table.from_batches(held).combine_chunks()
+            yield joined(held)
             held = []
     if held:
-        yield pa.Table.from_batches(held).combine_chunks()
+        yield joined(held)
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of the same columns as one; a column that is a dictionary in some of them only is none."""
+    mixed = [name for name in tables[0].column_names if len({table.schema.field(name).type for table in tables}) > 1]
+    plain = []
+    for table in tables:
+        for name in mixed:
+            column = table.column(name)
+            if pa.types.is_dictionary(column.type):
+                index = table.column_names.index(name)
+                table = table.set_column(index, name, column.cast(column.type.value_type))  # noqa: PLW2901
+        plain.append(table)
+    return pa.concat_tables(plain).unify_dictionaries().combine_chunks()
 
 
 def to_bytes(table: pa.Table, compression: str | None = None) -> bytes:

@@ -156,11 +156,13 @@ def packs_of(rows: list[Row], how: Sessions, places: dict[str, int]) -> Iterator
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["a hash each", "one hash for all"])
-@pytest.mark.parametrize(("run", "pack", "held"), [(4, 2, 1), (8, 3, 4), (262_144, 8_192, 65_536)])
+@pytest.mark.parametrize(
+    ("run", "pack", "held", "taken"), [(4, 2, 1, 1), (8, 3, 4, 1), (8, 3, 4, 20), (262_144, 8_192, 65_536, 1)]
+)
 def test_100_cases_in_packs_equal_the_oracle(
-    run: int, pack: int, held: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+    run: int, pack: int, held: int, taken: int, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_kernel, "_ROWS", 1)
+    monkeypatch.setattr(session_kernel, "_ROWS", taken)
     for name, value in {"_RUN_ROWS": run, "_PACK_ROWS": pack, "_ROWS": held}.items():
         monkeypatch.setattr(packing, name, value)
     for seed in range(100):
@@ -193,14 +195,14 @@ def test_one_visitor_with_half_of_all_events_is_held_in_parts(monkeypatch: pytes
         [("place", "ascending"), ("at", "ascending")]
     )
     most = 0
-    joined = packing._joined
+    joined = packing.joined
 
     def watched(tables: list[pa.Table]) -> pa.Table:
         nonlocal most
         most = max(most, sum(table.num_rows for table in tables))
         return joined(tables)
 
-    monkeypatch.setattr(packing, "_joined", watched)
+    monkeypatch.setattr(packing, "joined", watched)
     found = pa.Table.from_batches(packing.in_order(how, packs.to_batches(max_chunksize=7)))
     assert (
         found.to_pydict()

@@ -43,6 +43,15 @@ def test_batches_are_of_one_value() -> None:
     assert list(runs_of(table.slice(0, 0), "day")) == []
 
 
+def test_a_column_that_is_a_dictionary_at_times_is_gathered() -> None:
+    words = pa.array(["a", "b", "a"])
+    batches = [pa.record_batch({"word": column}) for column in (words.dictionary_encode(), words, words[:0])]
+    assert [table.to_pydict() for table in gathered(batches, 100)] == [{"word": ["a", "b", "a"] * 2}]
+    (coded,) = gathered([batches[0], pa.record_batch({"word": pa.array(["c"]).dictionary_encode()})], 100)
+    assert pa.types.is_dictionary(coded.schema.field("word").type)
+    assert coded.column("word").to_pylist() == ["a", "b", "a", "c"]
+
+
 def test_no_rows_are_no_packs() -> None:
     nothing = pa.table({"number": pa.array([], pa.int64())})
     assert list(shared_out("none", nothing, by("number"), range(4))) == []

@@ -15,7 +15,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from penstock import SchemaError, TableReader
-from penstock.packs import gathered, of_bytes, part_numbers, partitions, partitions_of_shares, scattered, to_bytes
+from penstock.packs import (
+    gathered,
+    joined,
+    of_bytes,
+    part_numbers,
+    partitions,
+    partitions_of_shares,
+    scattered,
+    to_bytes,
+)
 from penstock.storage.types import arrow_type
 from penstock_jobs.web.sessionizer import Sessions
 
@@ -133,7 +142,7 @@ def in_order(how: Sessions, packs: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
     for batch in packs:
         for place, at, pack in zip(*[batch.column(name) for name in ("place", "at", "pack")], strict=True):
             if rows >= enough:
-                done, rest = _split(_joined(held), how, place.as_py(), at.as_py(), last)
+                done, rest = _split(joined(held), how, place.as_py(), at.as_py(), last)
                 # What is put in order again and again costs no more than what is done.
                 held, rows, enough = [rest], rest.num_rows, max(_ROWS, 2 * rest.num_rows)
                 if done.num_rows:
@@ -143,7 +152,7 @@ def in_order(how: Sessions, packs: Iterable[pa.RecordBatch]) -> Iterator[pa.Reco
             held.append(table)
             rows += table.num_rows
     if held:
-        done, _ = _split(_joined(held), how, None, None, last)
+        done, _ = _split(joined(held), how, None, None, last)
         yield from done.drop_columns([PLACE]).to_batches()
 
 
@@ -233,17 +242,3 @@ def _own_dictionary(column: pa.ChunkedArray) -> pa.DictionaryArray:
         return whole.dictionary_encode()
     used = whole.indices.drop_null().unique()
     return pa.DictionaryArray.from_arrays(pc.index_in(whole.indices, used), whole.dictionary.take(used))
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    """Tables of the same columns as one; a column that is a dictionary in some of them only is none."""
-    names = tables[0].column_names
-    mixed = [name for name in names if len({table.schema.field(name).type for table in tables}) > 1]
-    plain = []
-    for table in tables:
-        for name in mixed:
-            column = table.column(name)
-            if pa.types.is_dictionary(column.type):
-                table = table.set_column(names.index(name), name, column.cast(column.type.value_type))  # noqa: PLW2901
-        plain.append(table)
-    return pa.concat_tables(plain).unify_dictionaries().combine_chunks()
