@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from penstock import handover
 from penstock.config import TextOptions
 from penstock.errors import ConfigurationError, SchemaError
 from penstock.exchange import frame_of
@@ -16,7 +17,7 @@ from penstock.lazy import F
 from penstock.packs import SHARES_SETTING
 from penstock.quality.marks import SLICES_SETTING
 from penstock.spec import Spec, View
-from penstock.storage import read, shares, table_shares
+from penstock.storage import read, shares, table_shares, width
 from penstock.storage.kernel import Kernel, Mapped
 from penstock.storage.rows import ROW
 from penstock.storage.shares import Share
@@ -52,7 +53,7 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     kept = {output.rows_of for output in spec.job.outputs.values()}
     result = {}
     for name, given in spec.job.inputs.items():
-        snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
+        snapshot, wanted, large = view.snapshots[name], spec.read_for(name, todo), False
         if isinstance(snapshot, TableSnapshot) and given.shares:
             result[name] = _table_shares(spark, snapshot, wanted, given.span)
             continue
@@ -60,6 +61,8 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             if snapshot.table is not None:
                 snapshot.table.hold()
             frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
+            if snapshot.table is not None and not snapshot.table.apart:
+                large = width.of_table(snapshot.dataset, snapshot.table.files)
             if name not in kept:
                 frame = read.strict(frame, snapshot.dataset)
         elif given.shares:
@@ -67,8 +70,11 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             continue
         elif any(snapshot.portion(interval, given.span) for interval in wanted):
             frame, files = read.raw(spark, snapshot, wanted, given.span)
+            large = width.of_raw(snapshot.dataset, files)
         else:
             frame, files = read.empty(spark, snapshot.dataset), ()
+        if large:
+            handover.by_bytes(spark)
         observed = None
         if name in kept:
             if not files:

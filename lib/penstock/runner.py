@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from penstock import faults, intake, kernels, marks, places, promises, staging, verdicts
+from penstock import faults, handover, intake, kernels, marks, places, promises, staging, verdicts
 from penstock.errors import FencedError, PenstockError, RefusedError
 from penstock.interval import Interval
 from penstock.ledger.model import Ledger, Want
@@ -135,6 +135,7 @@ def _carry_out(this: RunState, config: Config, spark_source: SparkSource) -> Doc
             return _close(this, "failed")
     with this.step("start Spark"):
         spark = spark_source()
+    handover.begin(spark, config.settings.spark.conf)
     with this.step("read"):
         inputs = intake.read_inputs(spark, this.spec, this.view, this.todo)
     faults.reach("read")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from penstock import aws, class_archive, jvm_log, worker_daemon
+from penstock import aws, class_archive, handover, jvm_log, worker_daemon
 from penstock.errors import ConfigurationError, EngineError
 from penstock.jars import fetch_jars, fetch_more, spark_home
 from penstock.java import find_java, spark_java_home
@@ -122,7 +122,7 @@ def session_confs(settings: SessionSettings) -> dict[str, str]:
         # Otherwise which CSV rows count as malformed depends on the columns that a job happens to use.
         "spark.sql.csv.parser.columnPruning.enabled": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+        **handover.SETTINGS,
         # ICU's tables of upper and lower case take two seconds to load; Java's are those of Spark 3.5, too.
         "spark.sql.icu.caseMappings.enabled": "false",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",

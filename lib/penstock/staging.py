@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from penstock import promises
+from penstock import handover, promises
 from penstock.config import Dataset
 from penstock.errors import AccountingError
 from penstock.intake import InputFrame
@@ -20,7 +20,7 @@ from penstock.places import places, quarantine_of, run_id
 from penstock.quality import gate, quarantine
 from penstock.quality.redact import Redactor
 from penstock.spec import Spec
-from penstock.storage import merge, scd2, stage, unchanged
+from penstock.storage import merge, scd2, stage, unchanged, width
 from penstock.storage.arrow import OnBatches, mapped
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.kernel import Mapped
@@ -112,6 +112,8 @@ def stage_output(
     if not (paths and quarantine.is_looked_up(source)):
         known = Rejected(paths, run_ids, spec.job.name, spec.code_version)
     plan = plan_of(dataset, place[name]["folder"], beside, apart=apart, suite=suite, rejected=known)
+    if width.is_open(dataset.columns):
+        handover.by_bytes(spark)
     write = stage.writer(plan)
     writes: OnBatches = write if made is None else lambda batches: write(made(batches))
     result = [row.asDict() for row in mapped(candidates, writes, stage.RESULT_SCHEMA).collect()]

@@ -15,7 +15,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 BY_HAND = [sys.executable, str(HERE / "by_hand.py")]
-ROWS = int(os.environ.get("PENSTOCK_BENCH_ORDERS", "5000000"))
+ROWS = int(os.environ.get("PENSTOCK_BENCH_ORDERS", "20000000"))
 KEYS = int(os.environ.get("PENSTOCK_BENCH_KEYS", "1000000"))
 READS = 3
 sys.path.insert(0, str(HERE.parent.parent / "tests" / "helpers"))

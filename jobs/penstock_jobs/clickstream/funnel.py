@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock import F, Input, Job, Output, Params, Picture, Results, Window
+from penstock.handover import by_bytes
 from penstock.pictures import bars
 from penstock_jobs.web.funnels import Funnel
 from penstock_jobs.web.session_rules import MICROS
@@ -84,6 +85,7 @@ def waits(events: DataFrame, params: ClickstreamFunnelParams) -> DataFrame:
     ).where(F.col("event.mask") > 0)
     visitors = steps.groupBy("visitor_id").agg(F.sort_array(F.collect_list("event")).alias("events"))
     funnel = Funnel(len(params.steps), round(params.window_hours * 3600 * MICROS), params.order, params.is_open)
+    by_bytes(events.sparkSession)
     return visitors.select("events").mapInArrow(_kernel(funnel), _WAITS)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from penstock.handover import by_bytes
 from penstock.packs import of_bytes, part_numbers, scattered, to_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def packed(frame: DataFrame, tables: OnTables, parts: int) -> DataFrame:
             for start in range(0, table.num_rows, ROWS):
                 yield from shared_out(kind, table.slice(start, ROWS), owner, numbers)
 
+    by_bytes(frame.sparkSession)
     return frame.mapInArrow(pack, SCHEMA).repartition(parts, "part")
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from penstock import SchemaError, TableReader
+from penstock.handover import by_bytes
 from penstock.packs import (
     gathered,
     joined,
@@ -49,6 +50,7 @@ OnBatches = Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 def packed(rows: DataFrame, how: Sessions) -> DataFrame:
     """Rows as packs, those of a key in one partition and in order; `in_order` takes them out again."""
+    by_bytes(rows.sparkSession)
     parts = part_numbers(partitions(rows.sparkSession))
     placed = rows.selectExpr("*", f"xxhash64(`{how.key}`) AS {PLACE}")
     return _in_order(placed.mapInArrow(packer(how, parts), SCHEMA).repartition("part"))
@@ -59,6 +61,7 @@ def packed_shares(shares: DataFrame, how: Sessions, types: Mapping[str, str]) ->
 
     On Spark 3.5, which hands over all packs of a partition at once, those must be below 2 GB.
     """
+    by_bytes(shares.sparkSession)
     parts = partitions_of_shares(shares.sparkSession)
     plain = (how.key, *how.order)
     fields = [
