@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 def session() -> SparkSession:
-    """A plain local session, the same for both."""
+    """A plain local session, the same for both, with what a run sets for Python workers."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     from pyspark.sql import SparkSession
+
+    from penstock.handover import SETTINGS
 
     memory = os.environ.get("PENSTOCK__SETTINGS__SPARK__DRIVER_MEMORY", "6g")
     builder = SparkSession.builder.master("local[2]").config("spark.driver.memory", memory)
     builder = builder.config("spark.ui.enabled", "false").config("spark.log.level", "ERROR")
-    return builder.config("spark.sql.execution.arrow.maxRecordsPerBatch", "65536").getOrCreate()
+    return builder.config(map=SETTINGS).getOrCreate()
 
 
 def prepare(folder: Path, rows: int) -> None:

@@ -353,6 +353,8 @@ def _looked_up(
         code_version=spec.code_version,
     )
     plan = plan_of(beside, folder, None, apart=True)
+    # Nothing is known of what has not the form of a row.
+    handover.by_bytes(spark)
     result = [row.asDict() for row in mapped(frame, stage.writer(plan), stage.RESULT_SCHEMA).collect()]
     staged = files_of(result, "data")
     staged_rows, found_rows = sum(f.rows for f in staged), sum(f.rows for f in found)

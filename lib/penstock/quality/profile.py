@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from penstock.config import Dataset
+from penstock.handover import by_bytes
 from penstock.lazy import F
 from penstock.quality.rules.base import col
 from penstock.storage.measure import Running
@@ -198,6 +199,7 @@ def profiled(frame: DataFrame, dataset: Dataset) -> TableProfile:
     hashes = [F.xxhash64(col(name)).alias(_HASH.format(n)) for n, name in _hashed(dataset)]
     # Under names of our own: Spark's way into Python takes a dot in a name for a path.
     kept = [col(name).alias(_VALUE.format(n)) for n, name in enumerate(dataset.column_names)]
+    by_bytes(frame.sparkSession)
     rows = frame.select(*kept, value.alias(_SLICE), *hashes).mapInArrow(_profiler(dataset), _RESULT).collect()
     whole = TableProfile({name: Profile() for name in dataset.column_names})
     for row in rows:
