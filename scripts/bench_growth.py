@@ -51,33 +51,8 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Orders:
-    """A table of orders for 25 rules, of which each value is bad with a probability."""
-
-    rows: int
-    bad: float
-
-    @property
-    def document(self) -> dict[str, int]:
-        """The input in whole numbers."""
-        return {"rows": self.rows}
-
-    def run(self, folder: Path) -> dict[str, Any]:
-        """The gated write of it, most of whose rules keep rows out."""
-        made, warehouse = folder / "in", folder / "out"
-        asked = ["table", str(made), "--rows", str(self.rows), "--heavy", str(self.bad)]
-        subprocess.run([sys.executable, str(SHARED / "bench" / "make_data.py"), *asked], check=True)
-        conf = ROOT / "scripts" / "bench_rules"
-        where = [f"--input=bench.raw={made}", f"--warehouse={warehouse}", f"--conf={conf / 'conf'}"]
-        done = _watched([PENSTOCK, "run", f"{conf / 'orders.py'}:job", "--interval=all", *where], folder)
-        record = json.loads(next(warehouse.glob("_penstock/runs/*/run.json")).read_text())
-        (accounting,) = record["accounting"].values()
-        return {**self.document, "quarantined": accounting["quarantined"], "run_s": done.pop("seconds"), **done}
-
-
-@dataclass(frozen=True)
-class Visits:
-    """Events of a site, of which one user has a share."""
+class Made:
+    """Rows that the opponents' generator makes, of which a share is heavy."""
 
     rows: int
     heavy: float
@@ -87,15 +62,34 @@ class Visits:
         """The input in whole numbers."""
         return {"rows": self.rows}
 
+    def make(self, kind: str, folder: Path) -> Path:
+        """The files."""
+        asked = [kind, str(folder), "--rows", str(self.rows), "--heavy", str(self.heavy)]
+        subprocess.run([sys.executable, str(SHARED / "bench" / "make_data.py"), *asked], check=True)
+        return folder
+
+
+class Orders(Made):
+    """A table of orders for 25 rules, of which each value is bad with a probability."""
+
+    def run(self, folder: Path) -> dict[str, Any]:
+        """The gated write of it, most of whose rules keep rows out."""
+        warehouse = folder / "out"
+        command = _of_scripts("bench_rules/orders.py", "bench.raw", self.make("table", folder / "in"))
+        done = _watched([*command, f"--warehouse={warehouse}"], folder)
+        record = json.loads(next(warehouse.glob("_penstock/runs/*/run.json")).read_text())
+        (accounting,) = record["accounting"].values()
+        return {**self.document, "quarantined": accounting["quarantined"], "run_s": done.pop("seconds"), **done}
+
+
+class Visits(Made):
+    """Events of a site, of which one user has a share."""
+
     def run(self, folder: Path) -> dict[str, Any]:
         """Their sessions, once to warm caches and once that counts."""
-        made, warehouse = folder / "in", folder / "out"
-        asked = ["events", str(made), "--rows", str(self.rows), "--heavy", str(self.heavy)]
-        subprocess.run([sys.executable, str(SHARED / "bench" / "make_data.py"), *asked], check=True)
-        conf = ROOT / "scripts" / "bench_sessions"
-        command = [PENSTOCK, "run", f"{conf / 'sessions.py'}:job", "--interval=all", f"--input=bench.events={made}"]
+        command = _of_scripts("bench_sessions/sessions.py", "bench.events", self.make("events", folder / "in"))
         for turn in ("warm", "counts"):
-            done = _watched([*command, f"--warehouse={warehouse / turn}", f"--conf={conf / 'conf'}"], folder)
+            done = _watched([*command, f"--warehouse={folder / 'out' / turn}"], folder)
         return {**self.document, "run_s": done.pop("seconds"), **done}
 
 
@@ -125,6 +119,13 @@ def measure(name: str, scratch: Path) -> dict[str, Any]:
         "large": large,
         "growth": {key: round(large[key] / small[key], 2) if small[key] else None for key in measured},
     }
+
+
+def _of_scripts(job: str, dataset: str, made: Path) -> list[str]:
+    """The command that runs a job of this folder, whose configuration lies beside it, on what was made."""
+    path = ROOT / "scripts" / job
+    given = [f"--input={dataset}={made}", f"--conf={path.parent / 'conf'}"]
+    return [PENSTOCK, "run", f"{path}:job", "--interval=all", *given]
 
 
 def _run(size: Size, folder: Path) -> dict[str, Any]:

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 _ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 _BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
+_BATCH_ROWS = 16_384
+_BATCH_BYTES = 64 * 1024 * 1024
 # Asked for no bytes, Spark counts none.
 _UNBOUND = str(2**31 - 1)
-_BOUND = str(64 * 1024 * 1024)
-SETTINGS = {_ROWS: "16384", _BYTES: _UNBOUND}
+SETTINGS = {_ROWS: str(_BATCH_ROWS), _BYTES: _UNBOUND}
 """What a session begins with."""
 
-LARGE = 4096
-"""From so many bytes on a row is large: a batch of them would be of more than 64 MB."""
+LARGE = _BATCH_BYTES // _BATCH_ROWS
+"""From so many bytes on a row is large: a batch of them would reach the bound of its bytes."""
 
 
 def begin(spark: SparkSession, own: Mapping[str, str]) -> None:
@@ -36,4 +37,4 @@ def by_bytes(spark: SparkSession) -> None:
     Called by what puts much into one row, as packs of rows are; on Spark 3.5 it does nothing.
     """
     if spark.conf.get(_BYTES, None) == _UNBOUND:
-        spark.conf.set(_BYTES, _BOUND)
+        spark.conf.set(_BYTES, str(_BATCH_BYTES))

@@ -53,7 +53,7 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
     kept = {output.rows_of for output in spec.job.outputs.values()}
     result = {}
     for name, given in spec.job.inputs.items():
-        snapshot, wanted, large = view.snapshots[name], spec.read_for(name, todo), False
+        snapshot, wanted = view.snapshots[name], spec.read_for(name, todo)
         if isinstance(snapshot, TableSnapshot) and given.shares:
             result[name] = _table_shares(spark, snapshot, wanted, given.span)
             continue
@@ -61,8 +61,9 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             if snapshot.table is not None:
                 snapshot.table.hold()
             frame, files = read.table(spark, snapshot, wanted, given.span), tuple[SourceFile, ...]()
-            if snapshot.table is not None and not snapshot.table.apart:
-                large = width.of_table(snapshot.dataset, snapshot.table.files)
+            live = snapshot.table.files if snapshot.table is not None and not snapshot.table.apart else ()
+            if width.of_table(snapshot.dataset, live):
+                handover.by_bytes(spark)
             if name not in kept:
                 frame = read.strict(frame, snapshot.dataset)
         elif given.shares:
@@ -70,11 +71,10 @@ def read_inputs(spark: SparkSession, spec: Spec, view: View, todo: Sequence[Inte
             continue
         elif any(snapshot.portion(interval, given.span) for interval in wanted):
             frame, files = read.raw(spark, snapshot, wanted, given.span)
-            large = width.of_raw(snapshot.dataset, files)
+            if width.of_raw(snapshot.dataset, files):
+                handover.by_bytes(spark)
         else:
             frame, files = read.empty(spark, snapshot.dataset), ()
-        if large:
-            handover.by_bytes(spark)
         observed = None
         if name in kept:
             if not files:

@@ -77,12 +77,15 @@ def scattered(numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint64]:
 def gathered(batches: Iterable[pa.RecordBatch], rows: int, size: int = _BYTES) -> Iterator[pa.Table]:
     """Batches put together to tables of so many rows or bytes at least."""
     held: list[pa.Table] = []
+    held_rows = held_bytes = 0
     for batch in batches:
         if batch.num_rows:
             held.append(pa.Table.from_batches([batch]))
-        if held and (sum(each.num_rows for each in held) >= rows or sum(each.nbytes for each in held) >= size):
+            held_rows += batch.num_rows
+            held_bytes += batch.nbytes
+        if held_rows >= rows or held_bytes >= size:
             yield joined(held)
-            held = []
+            held, held_rows, held_bytes = [], 0, 0
     if held:
         yield joined(held)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.config import ddl
 from penstock.errors import PenstockError
 from penstock.handover import LARGE
 from penstock.storage import compressed, objects
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 _SAMPLE_BYTES = 64 * 1024
 # Tables tell the size of their files, whose columns are compressed.
 _COMPRESSED = 8
-_OPEN = ("array", "map", "struct", "binary", "variant")
+_OPEN = {"array", "map", "struct", "binary"}
 
 
 def is_open(columns: Sequence[Column]) -> bool:
     """Whether a value may hold many others: lists, maps, structs, bytes."""
-    return any(column.type.lower().startswith(_OPEN) for column in columns)
+    return any(ddl.parse(column.type).name in _OPEN for column in columns)
 
 
 def of_raw(dataset: Dataset, files: Sequence[SourceFile]) -> bool:
