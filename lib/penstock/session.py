@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,8 +22,16 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 DEFAULT_DRIVER_MEMORY = "2g"
-# Throughput counts here, not pauses; with few cores the parallel collector does more rows a second than G1.
-LOCAL_FLAGS = ("-XX:+UseParallelGC",)
+# Throughput counts here, not pauses; with few cores the parallel collector does more rows a second than G1. The
+# second compiler is asked later than by default (20 and 10 times): what only a start runs often would keep it at work
+# for ten seconds of the processor, in the way of the start itself. A loop over rows gets there in a moment.
+LOCAL_FLAGS = (
+    "-XX:+UseParallelGC",
+    "-XX:Tier4InvocationThreshold=100000",
+    "-XX:Tier4MinInvocationThreshold=12000",
+    "-XX:Tier4CompileThreshold=300000",
+    "-XX:Tier4BackEdgeThreshold=400000",
+)
 # For work of seconds: it starts fast and runs a third slower once warm.
 SMALL_FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
@@ -104,7 +114,10 @@ def get_session(
             confs = {**worker_daemon.SETTINGS, **confs}
         spark = _start(app_name, confs, fill_in=True)
     else:
-        spark = _start(app_name, _local(settings, release, jvm_flags, more_jars), fill_in=False)
+        confs = _local(settings, release, jvm_flags, more_jars)
+        # PySpark imports it with its first call to the JVM, for which it waits here.
+        with _importing("pandas"):
+            spark = _start(app_name, confs, fill_in=False)
     try:
         yield spark
     finally:
@@ -230,6 +243,22 @@ def _start(app_name: str, confs: Mapping[str, str], *, fill_in: bool) -> SparkSe
             evidence=jvm_log.tail(),
         ) from error
     return spark
+
+
+@contextmanager
+def _importing(name: str) -> Iterator[None]:
+    """Import a module beside the block; one that is not there is missed by who needs it."""
+
+    def load() -> None:
+        with suppress(ImportError):
+            import_module(name)
+
+    thread = threading.Thread(target=load, name="penstock-import", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _running() -> SparkSession | None:

@@ -56,7 +56,8 @@ def data_files(table: DeltaTable) -> pa.Table:
 
     One row each.
     """
-    files = pa.table(table.get_add_actions(flatten=True))
+    # pa.table() imports pandas, to see whether it was given a frame of it.
+    files = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
     if "num_records" not in files.column_names:
         files = files.append_column("num_records", pa.nulls(files.num_rows, pa.int64()))
     return files
