@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -225,3 +226,13 @@ def test_every_other_release_has_requirements_for_its_tests(checkout: Path) -> N
         if release.label != DEFAULT_RELEASE:
             pins = (checkout / "requirements" / f"{release.label}.txt").read_text(encoding="utf-8")
             assert f"\npyspark=={release.pyspark} " in pins
+
+
+def test_a_module_is_imported_beside_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside_a_block.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with session._importing("beside_a_block"):
+        pass
+    assert "beside_a_block" in sys.modules
+    with session._importing("not_there_at_all"):
+        pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -316,6 +318,17 @@ def write(dataset: Dataset, *values: date | datetime | None, rows: int = 1) -> N
     ids = pa.array(range(len(days)), pa.int64())
     parts = [dataset.slice.column] if dataset.slice else None
     write_deltalake(dataset.location, pa.table({"day": days, "id": ids}), mode="append", partition_by=parts)
+
+
+def test_a_look_at_a_table_imports_no_pandas(tmp_path: Path) -> None:
+    """Half a second of each command that finds nothing to do."""
+    write(table(tmp_path), date(2010, 12, 1))
+    code = (
+        "import sys; from penstock.storage.formats import delta\n"
+        f"print(delta.data_files(delta.open_table({str(tmp_path / 'orders')!r})).num_rows, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["1", "False"], "")
 
 
 def test_a_table_by_slices(tmp_path: Path) -> None:
