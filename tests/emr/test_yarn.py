@@ -257,7 +257,6 @@ def _executors() -> dict[int, psutil.Process]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * SECONDS)
 def test_the_nightly_from_the_archives_and_an_executor_is_killed(yarn: Yarn, shop, step: Step) -> None:
     command, environ = step("yarn")
     before, seen, killed = set(_executors()), set[int](), 0

@@ -81,7 +81,6 @@ def test_links_lead_somewhere(checkout: Path) -> None:
 
 
 # Some twenty commands, three of them whole nights.
-@pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("spark")
 def test_every_command_runs(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, penstock: Callable[..., Said]
