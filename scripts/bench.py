@@ -262,6 +262,9 @@ BENCHES = {
     "publish_parquet": Bench(
         storage.publish("bench.published_parquet"), storage.publish_by_spark("parquet"), (), storage.published_rows
     ),
+    "publish_iceberg": Bench(
+        storage.publish("bench.published_iceberg"), storage.publish_by_iceberg, (), storage.published_rows
+    ),
     "scd2": Bench(storage.scd2, storage.scd2_by_merge, (), storage.history_rows, before=storage.scd2_before),
     "pg": Bench(
         storage.pg("ours"), storage.pg("guide"), (storage.server_programs(),), lambda _: storage.READS * storage.KEYS

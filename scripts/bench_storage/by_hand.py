@@ -1,14 +1,16 @@
 """The opponents of the benchmarks of storage: what one would write with Spark alone, in a session like ours.
 
-publish IN OUT FORMAT: a day's Parquet file to a table, by Spark's own writer.
-scd2 IN OUT:           a snapshot into a history, by the MERGE of the handbooks.
-pg PORT WHO TIMES:     a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it.
+publish IN OUT FORMAT:      a day's Parquet file to a table, by Spark's own writer.
+publish_iceberg IN OUT JAR: the same by Iceberg's, as one tunes it for a day: no shuffle and no sort for one day.
+scd2 IN OUT:                a snapshot into a history, by the MERGE of the handbooks.
+pg PORT WHO TIMES:          a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +43,19 @@ def publish(spark: SparkSession, source: str, target: str, form: str) -> None:
     """One day, written by Spark."""
     rows = spark.read.parquet(f"{source}/2026-01-01.parquet")
     rows.write.format(form).mode("overwrite").partitionBy("day").save(f"{target}/published")
+
+
+def publish_iceberg(spark: SparkSession, source: str, target: str, _: str) -> None:
+    """One day, written by Iceberg's writer to a catalog of one folder."""
+    spark.conf.set("spark.sql.catalog.bench", "org.apache.iceberg.spark.SparkCatalog")
+    spark.conf.set("spark.sql.catalog.bench.type", "hadoop")
+    spark.conf.set("spark.sql.catalog.bench.warehouse", target)
+    rows = spark.read.parquet(f"{source}/2026-01-01.parquet")
+    table = rows.writeTo("bench.published").using("iceberg").partitionedBy("day")
+    tuned = {"write.distribution-mode": "none", "write.spark.fanout.enabled": "true"}
+    for name, value in tuned.items():
+        table = table.tableProperty(name, value)
+    table.create()
 
 
 def scd2(spark: SparkSession, source: str, target: str) -> None:
@@ -106,8 +121,22 @@ def pg(spark: SparkSession, port: str, who: str, times: str) -> None:
             rows.write.format("noop").mode("overwrite").save()
 
 
+def _settings(name: str, arguments: list[str]) -> _Settings:
+    """The session's settings: Iceberg's writer comes in a jar, which its last argument names."""
+    jar = {"spark.driver.extraClassPath": arguments[-1]} if name == "publish_iceberg" else {}
+    return _Settings(spark=_Spark(conf=jar))
+
+
+BENCHES: dict[str, Callable[..., None]] = {
+    "publish": publish,
+    "publish_iceberg": publish_iceberg,
+    "scd2": scd2,
+    "scd2_before": scd2_before,
+    "pg": pg,
+}
+
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
     more = {"postgresql"} if name == "pg" else set()
-    with get_session(_Settings(), f"bench {name}", more_jars=more) as session:
-        {"publish": publish, "scd2": scd2, "scd2_before": scd2_before, "pg": pg}[name](session, *arguments)
+    with get_session(_settings(name, arguments), f"bench {name}", more_jars=more) as session:
+        BENCHES[name](session, *arguments)

@@ -12,12 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from penstock.jars import resolve
+from penstock.releases import DEFAULT_RELEASE, get_release
+
 HERE = Path(__file__).resolve().parent
 PENSTOCK = str(Path(sys.executable).with_name("penstock"))
 BY_HAND = [sys.executable, str(HERE / "by_hand.py")]
 ROWS = int(os.environ.get("PENSTOCK_BENCH_ORDERS", "20000000"))
 KEYS = int(os.environ.get("PENSTOCK_BENCH_KEYS", "1000000"))
 READS = 3
+ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.11.0"
 sys.path.insert(0, str(HERE.parent.parent / "tests" / "helpers"))
 
 
@@ -43,6 +47,16 @@ def publish(target: str) -> Callable[[Path], list[str]]:
 def publish_by_spark(form: str) -> Callable[[Path], list[str]]:
     """The same by Spark's own writer of the format."""
     return lambda folder: [*BY_HAND, "publish", str(_made(folder, ROWS) / "raw"), str(folder), form]
+
+
+def publish_by_iceberg(folder: Path) -> list[str]:
+    """The same by Iceberg's writer, whose jar is fetched once, beside the data."""
+    jar = folder.parent / "iceberg" / "jars" / f"{'_'.join(ICEBERG.split(':')[:2])}-{ICEBERG.split(':')[2]}.jar"
+    if not jar.exists():
+        ivy = folder.parent / "iceberg"
+        ivy.mkdir()
+        resolve(get_release(DEFAULT_RELEASE), ivy, [ICEBERG])
+    return [*BY_HAND, "publish_iceberg", str(_made(folder, ROWS) / "raw"), str(folder), str(jar)]
 
 
 def scd2(folder: Path) -> list[str]:
