@@ -269,6 +269,13 @@ BENCHES = {
     "pg": Bench(
         storage.pg("ours"), storage.pg("guide"), (storage.server_programs(),), lambda _: storage.READS * storage.KEYS
     ),
+    # A heap as Spark gives it to who asks for none: a read in one holds all of the table in it.
+    "pg_lineitem": Bench(
+        storage.pg("ours", "lineitem", "1g"),
+        storage.pg("guide", "lineitem", "1g"),
+        (storage.server_programs(),),
+        lambda _: storage.READS * storage.KEYS,
+    ),
     "commit": Bench(commit, None, (), lambda _: 200_000),
     "access_log": Bench(access_log, access_by_hand, (SHARED / "bench" / "access_log_by_hand.py",), access_rows),
     # What is waited for before EMR begins; in all at most 30 s and 10 s.

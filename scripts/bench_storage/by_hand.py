@@ -3,7 +3,7 @@
 publish IN OUT FORMAT:      a day's Parquet file to a table, by Spark's own writer.
 publish_iceberg IN OUT JAR: the same by Iceberg's, as one tunes it for a day: no shuffle and no sort for one day.
 scd2 IN OUT:                a snapshot into a history, by the MERGE of the handbooks.
-pg PORT WHO TIMES:          a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it.
+pg PORT WHO TIMES TABLE:    a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from penstock.session import get_session
 from penstock.storage.formats import tables
 
 TRACKED = ("customer", "amount", "note")
-COLUMNS = ("id bigint", "day date", "customer bigint", "amount double precision", "note text")
+COLUMNS = {
+    "orders": ("id bigint", "day date", "customer bigint", "amount double", "note string"),
+    # As TPC-H has it.
+    "lineitem": (
+        *("l_orderkey bigint", "l_partkey bigint", "l_suppkey bigint", "l_linenumber int", "l_quantity decimal(15,2)"),
+        *("l_extendedprice decimal(15,2)", "l_discount decimal(15,2)", "l_tax decimal(15,2)", "l_returnflag string"),
+        *("l_linestatus string", "l_shipdate date", "l_commitdate date", "l_receiptdate date"),
+        *("l_shipinstruct string", "l_shipmode string", "l_comment string"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -96,17 +105,16 @@ def scd2_before(spark: SparkSession, source: str, target: str) -> None:
     rows.withColumns(opened).write.format("delta").mode("overwrite").save(f"{target}/history")
 
 
-def pg(spark: SparkSession, port: str, who: str, times: str) -> None:
+def pg(spark: SparkSession, port: str, who: str, times: str, name: str) -> None:
     """The whole table, so many times; the rows go nowhere."""
-    location = f"postgresql://127.0.0.1:{port}/postgres/orders"
-    kinds = {"double precision": "double", "text": "string"}
-    split = [column.split(maxsplit=1) for column in COLUMNS]
+    location = f"postgresql://127.0.0.1:{port}/postgres/{name}"
+    split = [column.split(maxsplit=1) for column in COLUMNS[name]]
     dataset = Dataset(
-        name="bench.orders",
+        name=f"bench.{name}",
         format="postgresql",
         location=location,
-        columns=tuple(Column(name=name, type=kinds.get(kind, kind)) for name, kind in split),
-        key=("id",),
+        columns=tuple(Column(name=column, type=kind) for column, kind in split),
+        key=(split[0][0],),
         options={"user": "shop", "password": "env:BENCH_PASSWORD", "tls": "disable"},  # type: ignore[arg-type]
     )
     for _ in range(int(times)):
@@ -117,7 +125,7 @@ def pg(spark: SparkSession, port: str, who: str, times: str) -> None:
             table.release()
         else:
             account = {"user": "shop", "password": os.environ["BENCH_PASSWORD"], "driver": "org.postgresql.Driver"}
-            rows = spark.read.jdbc(f"jdbc:{location.rpartition('/')[0]}", "orders", properties=account)
+            rows = spark.read.jdbc(f"jdbc:{location.rpartition('/')[0]}", name, properties=account)
             rows.write.format("noop").mode("overwrite").save()
 
 

@@ -108,14 +108,28 @@ def _server() -> Any:
         "CREATE TABLE orders (id bigint PRIMARY KEY, day date, customer bigint, amount double precision, note text)",
         "INSERT INTO orders SELECT n, date '2026-01-01' + (n % 30)::int, n % 100000, n * 0.01, 'note ' || n % 1000 "  # noqa: S608
         f"FROM generate_series(1, {KEYS}) AS n",
-        "ANALYZE orders",
+        "CREATE TABLE lineitem (l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int, "
+        "l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2), "
+        "l_returnflag char(1), l_linestatus char(1), l_shipdate date, l_commitdate date, l_receiptdate date, "
+        "l_shipinstruct char(25), l_shipmode char(10), l_comment varchar(44), PRIMARY KEY (l_orderkey, l_linenumber))",
+        "INSERT INTO lineitem SELECT n / 4, n * 7919 % 200000, n * 104729 % 10000, 1 + n % 4, "  # noqa: S608
+        "1 + n * 31 % 50, n * 7919 % 9000000 / 100.0 + 900, n % 11 / 100.0, n % 9 / 100.0, "
+        "substr('RAN', 1 + (n % 3)::int, 1), substr('OF', 1 + (n % 2)::int, 1), "
+        "date '1992-01-01' + (n % 2500)::int, date '1992-02-01' + (n % 2500)::int, "
+        "date '1992-01-10' + (n % 2500)::int, "
+        "(ARRAY['DELIVER IN PERSON', 'COLLECT COD', 'NONE', 'TAKE BACK RETURN'])[1 + n % 4], "
+        "(ARRAY['TRUCK', 'MAIL', 'REG AIR', 'AIR', 'FOB', 'RAIL', 'SHIP'])[1 + n % 7], "
+        "left(md5(n::text) || md5((n * 3)::text), 10 + (n % 34)::int) "
+        f"FROM generate_series(1::bigint, {KEYS}) AS n",
+        "ANALYZE",
     )
     return server
 
 
-def pg(who: str) -> Callable[[Path], list[str]]:
-    """The table read a few times over."""
-    return lambda _: [*BY_HAND, "pg", str(_server().port), who, str(READS)]
+def pg(who: str, table: str = "orders", memory: str = "") -> Callable[[Path], list[str]]:
+    """A table read a few times over, in a heap of its own size if one is given."""
+    heap = ["env", f"PENSTOCK__SETTINGS__SPARK__DRIVER_MEMORY={memory}"] if memory else []
+    return lambda _: [*heap, *BY_HAND, "pg", str(_server().port), who, str(READS), table]
 
 
 def server_programs() -> Path:
