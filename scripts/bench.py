@@ -26,6 +26,7 @@ import bench_growth
 import bench_templates
 from bench_rules import cases as rules
 from bench_storage import cases as storage
+from bench_storage import pg
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -55,6 +56,14 @@ class Bench:
     needs: tuple[Path, ...]
     rows: Callable[[Path], int]
     before: Callable[[Path], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A benchmark that measures itself, given a folder to work in; `needs` must be there."""
+
+    measure: Callable[[Path], dict[str, Any]]
+    needs: tuple[Path, ...] = ()
 
 
 def retail(folder: Path) -> list[str]:
@@ -266,16 +275,6 @@ BENCHES = {
         storage.publish("bench.published_iceberg"), storage.publish_by_iceberg, (), storage.published_rows
     ),
     "scd2": Bench(storage.scd2, storage.scd2_by_merge, (), storage.history_rows, before=storage.scd2_before),
-    "pg": Bench(
-        storage.pg("ours"), storage.pg("guide"), (storage.server_programs(),), lambda _: storage.READS * storage.KEYS
-    ),
-    # A heap as Spark gives it to who asks for none: a read in one holds all of the table in it.
-    "pg_lineitem": Bench(
-        storage.pg("ours", "lineitem", "1g"),
-        storage.pg("guide", "lineitem", "1g"),
-        (storage.server_programs(),),
-        lambda _: storage.READS * storage.KEYS,
-    ),
     "commit": Bench(commit, None, (), lambda _: 200_000),
     "access_log": Bench(access_log, access_by_hand, (SHARED / "bench" / "access_log_by_hand.py",), access_rows),
     # What is waited for before EMR begins; in all at most 30 s and 10 s.
@@ -287,11 +286,12 @@ BENCHES = {
 }
 
 # What measures itself.
-WHOLES: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "rules_gx": lambda scratch: rules.price(scratch, _timed),
-    "log_templates": lambda scratch: bench_templates.measure(scratch, LINES // 5),
-    "emr_submit": bench_emr.measure,
-    "airflow": bench_airflow.measure,
+WHOLES: dict[str, Whole] = {
+    "rules_gx": Whole(lambda scratch: rules.price(scratch, _timed), (rules.GX,)),
+    "log_templates": Whole(lambda scratch: bench_templates.measure(scratch, LINES // 5)),
+    **{name: Whole(lambda _, name=name: pg.measure(name), (pg.programs(),)) for name in pg.TABLES},
+    "emr_submit": Whole(bench_emr.measure),
+    "airflow": Whole(bench_airflow.measure),
 }
 
 
@@ -358,13 +358,14 @@ def main() -> None:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(names)}")
     results = []
     for name in given.names or names:
-        missing = [str(path) for path in BENCHES[name].needs if not path.exists()] if name in BENCHES else []
+        bench = BENCHES.get(name) or WHOLES.get(name)
+        missing = [str(path) for path in bench.needs if not path.exists()] if bench else []
         if missing:
             sys.stderr.write(f"{name}: skipped, {missing[0]} is not there\n")
             continue
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as scratch:
             if name in WHOLES:
-                result = WHOLES[name](Path(scratch))
+                result = WHOLES[name].measure(Path(scratch))
             elif name in BENCHES:
                 result = measure(name, max(given.runs, 3), Path(scratch))
             else:

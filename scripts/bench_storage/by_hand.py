@@ -1,15 +1,18 @@
 """The opponents of the benchmarks of storage: what one would write with Spark alone, in a session like ours.
 
 publish IN OUT FORMAT:      a day's Parquet file to a table, by Spark's own writer.
-publish_iceberg IN OUT JAR: the same by Iceberg's, as one tunes it for a day: no shuffle and no sort for one day.
+publish_iceberg IN OUT JAR: the same by Iceberg's, as one tunes it where all rows are of one day: unshuffled, unsorted.
 scd2 IN OUT:                a snapshot into a history, by the MERGE of the handbooks.
-pg PORT WHO TIMES TABLE:    a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it.
+pg TABLE COLUMNS WHO TIMES: a table of PostgreSQL read whole, by us (in parts of one moment) or as Spark's guide has it;
+                            prints the seconds of each read.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,16 +25,6 @@ from penstock.session import get_session
 from penstock.storage.formats import tables
 
 TRACKED = ("customer", "amount", "note")
-COLUMNS = {
-    "orders": ("id bigint", "day date", "customer bigint", "amount double", "note string"),
-    # As TPC-H has it.
-    "lineitem": (
-        *("l_orderkey bigint", "l_partkey bigint", "l_suppkey bigint", "l_linenumber int", "l_quantity decimal(15,2)"),
-        *("l_extendedprice decimal(15,2)", "l_discount decimal(15,2)", "l_tax decimal(15,2)", "l_returnflag string"),
-        *("l_linestatus string", "l_shipdate date", "l_commitdate date", "l_receiptdate date"),
-        *("l_shipinstruct string", "l_shipmode string", "l_comment string"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -54,17 +47,14 @@ def publish(spark: SparkSession, source: str, target: str, form: str) -> None:
     rows.write.format(form).mode("overwrite").partitionBy("day").save(f"{target}/published")
 
 
-def publish_iceberg(spark: SparkSession, source: str, target: str, _: str) -> None:
+def publish_iceberg(spark: SparkSession, source: str, target: str, _jar: str) -> None:
     """One day, written by Iceberg's writer to a catalog of one folder."""
     spark.conf.set("spark.sql.catalog.bench", "org.apache.iceberg.spark.SparkCatalog")
     spark.conf.set("spark.sql.catalog.bench.type", "hadoop")
     spark.conf.set("spark.sql.catalog.bench.warehouse", target)
-    rows = spark.read.parquet(f"{source}/2026-01-01.parquet")
-    table = rows.writeTo("bench.published").using("iceberg").partitionedBy("day")
-    tuned = {"write.distribution-mode": "none", "write.spark.fanout.enabled": "true"}
-    for name, value in tuned.items():
-        table = table.tableProperty(name, value)
-    table.create()
+    table = spark.read.parquet(f"{source}/2026-01-01.parquet").writeTo("bench.published").using("iceberg")
+    table = table.tableProperty("write.distribution-mode", "none")
+    table.tableProperty("write.spark.fanout.enabled", "true").partitionedBy("day").create()
 
 
 def scd2(spark: SparkSession, source: str, target: str) -> None:
@@ -105,28 +95,32 @@ def scd2_before(spark: SparkSession, source: str, target: str) -> None:
     rows.withColumns(opened).write.format("delta").mode("overwrite").save(f"{target}/history")
 
 
-def pg(spark: SparkSession, port: str, who: str, times: str, name: str) -> None:
+def pg(spark: SparkSession, location: str, columns: str, who: str, times: str) -> None:
     """The whole table, so many times; the rows go nowhere."""
-    location = f"postgresql://127.0.0.1:{port}/postgres/{name}"
-    split = [column.split(maxsplit=1) for column in COLUMNS[name]]
+    named = tuple(Column(name=name, type=kind) for name, kind in json.loads(columns))
+    server, _, name = location.rpartition("/")
     dataset = Dataset(
         name=f"bench.{name}",
         format="postgresql",
         location=location,
-        columns=tuple(Column(name=column, type=kind) for column, kind in split),
-        key=(split[0][0],),
+        columns=named,
+        key=(named[0].name,),
         options={"user": "shop", "password": "env:BENCH_PASSWORD", "tls": "disable"},  # type: ignore[arg-type]
     )
+    account = {"user": "shop", "password": os.environ["BENCH_PASSWORD"], "driver": "org.postgresql.Driver"}
+    seconds = []
     for _ in range(int(times)):
+        began = time.perf_counter()
         if who == "ours":
             table: Any = tables.open_table(dataset)
             table.hold()
             table.frame(spark).write.format("noop").mode("overwrite").save()
             table.release()
         else:
-            account = {"user": "shop", "password": os.environ["BENCH_PASSWORD"], "driver": "org.postgresql.Driver"}
-            rows = spark.read.jdbc(f"jdbc:{location.rpartition('/')[0]}", name, properties=account)
+            rows = spark.read.jdbc(f"jdbc:{server}", name, properties=account)
             rows.write.format("noop").mode("overwrite").save()
+        seconds.append(round(time.perf_counter() - began, 3))
+    print(json.dumps(seconds))
 
 
 def _settings(name: str, arguments: list[str]) -> _Settings:

@@ -80,7 +80,6 @@ def test_links_lead_somewhere(checkout: Path) -> None:
                 assert (page.parent / target).exists(), f"{page.relative_to(checkout)} links to {target}"
 
 
-# Some twenty commands, three of them whole nights.
 @pytest.mark.usefixtures("spark")
 def test_every_command_runs(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, penstock: Callable[..., Said]
