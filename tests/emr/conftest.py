@@ -111,8 +111,7 @@ def aws_cli(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         home = tmp_path_factory.mktemp("cli")
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         install = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "awscli>=1.40,<2"]
-        if subprocess.run(install, env=environ, capture_output=True, check=False).returncode:
-            pytest.skip("the AWS CLI is not installed, and the registry cannot be reached")
+        subprocess.run(install, env=environ, check=True)
         program = str(home / "bin" / "aws")
 
     def call(endpoint: str, *words: str) -> dict[str, Any]:
@@ -145,8 +144,6 @@ class Shop:
         done = subprocess.run(
             command, cwd=self.folder, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
         )
-        if "cannot be had as binary wheels" in done.stderr:
-            pytest.skip("the registry cannot be reached")
         assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

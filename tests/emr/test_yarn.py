@@ -23,11 +23,10 @@ from py4j.protocol import Py4JJavaError
 from penstock import jars
 from penstock.cache import cache_folder, locked
 from penstock.config import load
-from penstock.emr.package import Packaged, package
+from penstock.emr.package import package
 from penstock.emr.shape import order_of, uploaded
 from penstock.emr.targets import flavour
 from penstock.emr.work import NIGHTLY, Asked, resolved
-from penstock.errors import EngineError
 from penstock.jars import fetch_jars, spark_home
 from penstock.java import find_java
 from penstock.releases import DEFAULT_RELEASE, get_release
@@ -87,11 +86,7 @@ class Yarn:
 
 
 def fetched() -> list[Path]:
-    """Hadoop's jars for tests, from the cache or by Spark's Ivy.
-
-    Raises:
-        EngineError: They cannot be fetched.
-    """
+    """Hadoop's jars for tests, from the cache or by Spark's Ivy."""
     folder = cache_folder() / "jars" / "hadoop-minicluster-3.4.2"
     with locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
@@ -189,10 +184,6 @@ def yarn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if f"{sys.version_info[0]}.{sys.version_info[1]}" != get_release(DEFAULT_RELEASE).python:
         pytest.skip(f"the archives are for Python {get_release(DEFAULT_RELEASE).python}")
     root = tmp_path_factory.mktemp("yarn")
-    try:
-        fetched()
-    except EngineError as error:
-        pytest.skip(f"Hadoop's jars for tests cannot be fetched: {error.evidence}")
     with cluster(root, clean_python(root / "clean")) as running:
         yield running
 
@@ -213,7 +204,8 @@ def step(yarn: Yarn, shop, tmp_path_factory: pytest.TempPathFactory) -> Step:
             "spark: {conf: {spark.sql.shuffle.partitions: 2}}\n"
         )
         config = load("emr-ec2", [conf])
-        made = _packaged(tmp_path_factory.mktemp("artefact"), conf)
+        artefact = tmp_path_factory.mktemp("artefact")
+        made = package(artefact, release=DEFAULT_RELEASE, architecture=MACHINE, full=True, confs=(conf,))
         first, last = shop.span[1::2]
         asked = Asked(NIGHTLY, only=shop.jobs, first=first, last=last, confs=(conf,))
         order = order_of(resolved(asked, config).work, config, made.manifest)
@@ -237,13 +229,6 @@ def step(yarn: Yarn, shop, tmp_path_factory: pytest.TempPathFactory) -> Step:
         return command, {**environ, "HADOOP_CONF_DIR": str(yarn.conf), "JAVA_HOME": str(java.home)}
 
     return words
-
-
-def _packaged(folder: Path, conf: Path) -> Packaged:
-    try:
-        return package(folder, release=DEFAULT_RELEASE, architecture=MACHINE, full=True, confs=(conf,))
-    except EngineError as error:
-        pytest.skip(f"the registry cannot be reached: {error}")
 
 
 def _executors() -> dict[int, psutil.Process]:
