@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.config import Dataset
-from penstock.errors import ConflictError, InputMissingError, UsageError
+from penstock.errors import ConflictError, InputMissingError, SchemaError, UsageError
 from penstock.storage import names, objects, stage
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError
@@ -175,10 +175,30 @@ def _together(table: Table, group: Group) -> Sequence[StagedFile]:
     job = group.job or "maintain"
     folder = names.folder(job, [group.mark, str(time.time_ns())], group.epoch)
     writer = stage.SliceWriter("data", dataset.location, folder, dataset.target_file_mb * 1024 * 1024)
-    schema: pa.Schema | None = None
+    columns = _columns(table, group)
     for file in group.files:
-        source = objects.parquet_file(table.full(file))
-        for batch in source.iter_batches(batch_size=_BATCH_ROWS):
-            schema = schema or batch.schema
-            writer.add(group.slice, batch.cast(schema))
+        for batch in objects.parquet_file(table.full(file)).iter_batches(batch_size=_BATCH_ROWS):
+            writer.add(group.slice, _aligned(batch, columns))
     return [StagedFile(r["path"], group.slice, r["rows"], r["bytes"], r["stats"]) for r in writer.close()]
+
+
+def _columns(table: Table, group: Group) -> pa.Schema:
+    """The columns of all files: some may be older than a column, or than its type's being widened."""
+    schemas = [objects.parquet_file(table.full(file)).schema_arrow.remove_metadata() for file in group.files]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaError(
+            f"{table.dataset.name}: files of the slice {group.slice} cannot be put together: {error}",
+            hint="Have the slice written anew by its job.",
+        ) from error
+
+
+def _aligned(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
+    """The rows with all of these columns; null where their file has none."""
+    there = set(batch.schema.names)
+    arrays = [
+        batch.column(each.name).cast(each.type) if each.name in there else pa.nulls(batch.num_rows, each.type)
+        for each in columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=columns)

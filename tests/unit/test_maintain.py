@@ -10,12 +10,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable, Field
+from pyiceberg.types import StringType
 
 from penstock.config import Column, Dataset, Slice
 from penstock.errors import InputMissingError, UsageError
 from penstock.maintain import maintain
 from penstock.storage import names, stage
 from penstock.storage.formats import tables
+from penstock.storage.formats.iceberg import Iceberg
 from penstock.storage.formats.table import LiveFile, StagedFile
 
 FORMATS = ("delta", "iceberg", "parquet")
@@ -32,11 +35,19 @@ def dataset(folder: Path, kind: str) -> Dataset:
     )
 
 
-def add(its: Dataset, job: str, day: str, ids: list[int], epoch: int, remove: tuple[LiveFile, ...] = ()) -> None:
+def add(
+    its: Dataset,
+    job: str,
+    day: str,
+    ids: list[int],
+    epoch: int,
+    remove: tuple[LiveFile, ...] = (),
+    **more: pa.Array,
+) -> None:
     """Publish a file of one job's rows, as a run does."""
     table = tables.create(its)
     writer = stage.SliceWriter("data", its.location, names.folder(job, [day, str(epoch)], epoch), 1 << 27)
-    rows = {"id": pa.array(ids, pa.int64())}
+    rows = {"id": pa.array(ids, pa.int64()), **more}
     if not table.apart:
         rows = {"day": pa.array([day] * len(ids)).cast(pa.date32()), **rows}
     writer.add(day, pa.RecordBatch.from_pydict(rows))
@@ -114,6 +125,25 @@ def test_what_was_replaced_long_ago_goes(tmp_path: Path, kind: str, monkeypatch:
     done = maintain(its, apply=True, retention_hours=200)
     assert done["remove"]["files"] >= 1
     assert ids(its) == [2]
+
+
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_files_that_are_older_than_a_column(tmp_path: Path, kind: str) -> None:
+    its = dataset(tmp_path, kind)
+    add(its, "one", "2026-01-01", [1], epoch=1)
+    if kind == "delta":
+        DeltaTable(its.location).alter.add_columns([Field("note", "string")])
+    else:
+        table = tables.open_table(its)
+        assert isinstance(table, Iceberg)
+        with table.raw.update_schema() as schema:
+            schema.add_column("note", StringType())
+    wide = its.model_copy(update={"columns": (*COLUMNS, Column(name="note", type="string"))})
+    add(wide, "one", "2026-01-01", [2], epoch=2, note=pa.array(["new"]))
+    assert maintain(wide, apply=True)["after"]["files"] == 1
+    (file,) = tables.create(wide).files
+    rows = pq.read_table(tables.create(wide).full(file), columns=["id", "note"]).to_pylist()
+    assert sorted(rows, key=repr) == [{"id": 1, "note": None}, {"id": 2, "note": "new"}]
 
 
 def test_what_cannot_be_done_says_so(tmp_path: Path) -> None:
