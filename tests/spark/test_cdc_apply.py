@@ -156,6 +156,76 @@ def test_types_of_debezium(tmp_path: Path, moving: Callable[..., Moving]) -> Non
     assert its.rows("table", "born::varchar, epoch(seen)::int") == [("1971-01-01", 86_400)]
 
 
+OUTBOX = f"""\
+its.events:
+  format: text
+  location: ${{data}}/events
+  columns: [{{name: line, type: string}}]
+its.table:
+  format: delta
+  location: ${{warehouse}}/table
+  key: [id]
+  columns:
+    - {{name: id, type: int, nullable: false}}
+    - {{name: op, type: string}}
+    - {{name: source, type: string}}
+    - {{name: ts_ms, type: bigint}}
+    - {{name: payload, type: string}}
+{OWN}"""
+
+
+def test_columns_that_are_named_as_the_fields_of_an_event(tmp_path: Path, moving: Callable[..., Moving]) -> None:
+    its = moving(OUTBOX, source="its.events", target="its.table", unit="all")
+    row = {"op": "d", "source": "shop", "ts_ms": 9, "payload": '{"op": "d", "after": null}'}
+    place = {"connector": "mysql", "file": "mysql-bin.000002", "pos": 4, "row": 0}
+    lines: list[dict[str, Any]] = [
+        # Unwrapped, with the place that `add.fields` names either way; the later of a key comes first.
+        {"id": 1, **row, "__op": "u", "__file": "mysql-bin.000002", "__pos": 10, "__row": 0},
+        {"id": 1, **row, "ts_ms": 99, "__op": "c", "__file": "mysql-bin.000002", "__pos": 9, "__row": 0},
+        {"id": 2, **row, "__op": "u", "__source_file": "mysql-bin.000010", "__source_pos": 1},
+        {"id": 2, **row, "ts_ms": 99, "__op": "c", "__source_file": "mysql-bin.000009", "__source_pos": 700},
+        {"id": 3, **row},
+        # In envelopes, with and without a schema.
+        {"op": "c", "before": None, "after": {"id": 4, **row}, "source": place, "ts_ms": 1},
+        {
+            "schema": {"type": "struct"},
+            "payload": {"op": "c", "before": None, "after": {"id": 5, **row}, "source": place},
+        },
+        {"schema": {"type": "struct"}, "payload": {"id": 6, **row, "__op": "c"}},
+    ]
+    folder = tmp_path / "data" / "events"
+    folder.mkdir(parents=True)
+    (folder / "e.txt").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    account = its.must("cdc_apply", None)["accounting"]["table"]
+    assert (account["quarantined"], account["dropped"]) == (0, {"superseded": 2})
+    assert its.rows("table", "id, op, source, ts_ms, payload, operation") == [
+        (number, *row.values(), "update" if number < 3 else "insert") for number in range(1, 7)
+    ]
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_a_delete_that_tells_no_more_than_the_key(
+    tmp_path: Path, moving: Callable[..., Moving], nullable: bool
+) -> None:
+    """As PostgreSQL's default replica identity has it."""
+    catalog = (
+        CUSTOMERS
+        if nullable
+        else CUSTOMERS.replace("first_name, type: string", "first_name, type: string, nullable: false")
+    )
+    its = moving(catalog, source="its.events", target="its.table", unit="all")
+    created = {"op": "c", "before": None, "after": {"id": 1, "first_name": "A"}, "source": {"lsn": 1}}
+    deleted = {"op": "d", "before": {"id": 1, "first_name": None}, "after": None, "source": {"lsn": 2}}
+    folder = tmp_path / "data" / "events"
+    folder.mkdir(parents=True)
+    (folder / "1.txt").write_text(f"{json.dumps(created)}\n")
+    its.must("cdc_apply", None)
+    (folder / "2.txt").write_text(f"{json.dumps(deleted)}\n")
+    account = its.must("cdc_apply", None)["accounting"]["table"]
+    assert account["quarantined"] == (0 if nullable else 1)
+    assert its.rows("table", "id, first_name, is_deleted") == [(1, None, True) if nullable else (1, "A", False)]
+
+
 @pytest.mark.acceptance
 def test_events_of_debezium_s_own_tests(tmp_path: Path, moving: Callable[..., Moving], shared_data: Path) -> None:
     """The customer that Debezium's serde tests change: Anne-Marie becomes Anne, with, without a schema, unwrapped."""

@@ -44,31 +44,39 @@ def events(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
             OPERATION, _operation(F.col(params.operation_column))
         )
     line = F.col(f"`{frame.columns[0]}`")
-    text = F.coalesce(F.get_json_object(line, "$.payload"), line)
-    frame = frame.withColumn("_text", text)
-    schema = ", ".join(f"`{name}` string" for name in columns)
-    envelope = F.from_json("_text", _ENVELOPE)
-    frame = frame.withColumn("_event", envelope).withColumn("_op", F.coalesce("_event.op", "_event.__op"))
+    frame = frame.withColumn("_text", _without_schema(line))
+    # Told by the names of the event's fields, since a row may have a column `op`, `source` or `payload` of its own.
+    names = F.json_object_keys("_text")
+    enveloped = F.array_contains(names, "op") & F.arrays_overlap(names, F.array(F.lit("before"), F.lit("after")))
+    frame = frame.withColumns(
+        {"_event": F.from_json("_text", _EVENT), "_enveloped": F.coalesce(enveloped, F.lit(False))}
+    )
+    after, before = F.get_json_object("_text", "$.after"), F.get_json_object("_text", "$.before")
+    changed = F.when(F.lower("_event.op") == "d", F.coalesce(before, after)).otherwise(after)
     # What Debezium's transform has unwrapped is the row itself, with what it is told to add.
-    after = F.coalesce(F.get_json_object("_text", "$.after"), F.when(F.col("_event.op").isNull(), F.col("_text")))
-    row = F.when(F.col("_op") == "d", F.coalesce(F.get_json_object("_text", "$.before"), after)).otherwise(after)
-    deleted = F.lower(F.col("_event.__deleted")) == "true"
-    operation = F.when(deleted, F.lit("delete")).otherwise(_operation(F.coalesce("_op", _unwrapped())))
-    frame = frame.withColumn("_row_of", F.from_json(row, schema))
-    found = {name: F.col(f"_row_of.`{name}`") for name in columns}
-    return frame.withColumns(found | {POSITION: _debezium_position(), OPERATION: operation})
+    row = F.when(F.col("_enveloped"), changed).otherwise(F.col("_text"))
+    added = F.when(F.lower("_event.__deleted") == "true", F.lit("d")).otherwise(F.coalesce("_event.__op", F.lit("c")))
+    letter = F.when(F.col("_enveloped"), F.col("_event.op")).when(names.isNotNull(), added)
+    frame = frame.withColumn("_row_of", F.from_json(row, ", ".join(f"{quoted(name)} string" for name in columns)))
+    found = {name: F.col(f"_row_of.{quoted(name)}") for name in columns}
+    return frame.withColumns(found | {POSITION: _debezium_position(), OPERATION: _operation(letter)})
 
 
-_ENVELOPE = (
-    "op string, __op string, __deleted string, ts_ms string, __ts_ms string, __lsn string, "
-    "source struct<file: string, pos: bigint, row: bigint, lsn: string, change_lsn: string, commit_lsn: string, "
-    "event_serial_no: string, ts_ms: bigint, `sequence`: string>"
+# A place in the log: in an envelope's `source`, or as what `add.fields` (with or without `source.`) adds to a row.
+_PLACE = ("file", "pos", "row", "lsn", "change_lsn", "commit_lsn", "event_serial_no")
+_EVENT = ", ".join(
+    [
+        "op string, ts_ms string, __op string, __deleted string, __ts_ms string, __source_ts_ms string",
+        f"source struct<{', '.join(f'{name}: string' for name in (*_PLACE, 'ts_ms'))}>",
+        *(f"__{name} string, __source_{name} string" for name in _PLACE),
+    ]
 )
 
 
-def _unwrapped() -> Column:
-    """An unwrapped event without a letter is a row that is there."""
-    return F.when(F.col("_event").isNotNull() & F.get_json_object("_text", "$.after").isNull(), F.lit("c"))
+def _without_schema(line: Column) -> Column:
+    """An event without the schema that Connect's converter may put beside it, as the only other field."""
+    others = F.array_except(F.json_object_keys(line), F.array(F.lit("schema"), F.lit("payload")))
+    return F.coalesce(F.when(F.size(others) == 0, F.get_json_object(line, "$.payload")), line)
 
 
 def _operation(letter: Column) -> Column:
@@ -78,23 +86,24 @@ def _operation(letter: Column) -> Column:
 
 def _debezium_position() -> Column:
     """The place in the source's log as text that sorts as the log does."""
-    at = "_event.source"
-    file = F.concat_ws("/", f"{at}.file", F.lpad(F.col(f"{at}.pos").cast("string"), 20, "0"), _padded(f"{at}.row"))
-    sqlserver = F.concat_ws("/", f"{at}.commit_lsn", f"{at}.change_lsn", _padded(f"{at}.event_serial_no"))
+
+    def at(name: str, *unwrapped: str) -> Column:
+        added = F.coalesce(*[F.col(f"_event.{other}") for other in unwrapped])
+        return F.when(F.col("_enveloped"), F.col(f"_event.{name}")).otherwise(added)
+
+    place = {name: at(f"source.{name}", f"__{name}", f"__source_{name}") for name in _PLACE}
+    times = at("source.ts_ms", "__source_ts_ms"), at("ts_ms", "__ts_ms")
+    file = F.concat_ws("/", place["file"], _padded(place["pos"], 20), _padded(place["row"]))
+    sqlserver = F.concat_ws("/", place["commit_lsn"], place["change_lsn"], _padded(place["event_serial_no"]))
     return F.coalesce(
-        F.when(F.col(f"{at}.file").isNotNull(), file),
-        F.when(F.col(f"{at}.commit_lsn").isNotNull(), sqlserver),
-        F.lpad(f"{at}.lsn", 20, "0"),
-        F.lpad("_event.__lsn", 20, "0"),
-        F.lpad(F.col(f"{at}.ts_ms").cast("string"), 20, "0"),
-        F.lpad("_event.ts_ms", 20, "0"),
-        F.lpad("_event.__ts_ms", 20, "0"),
-        F.lpad(F.lit("0"), 20, "0"),
+        F.when(place["file"].isNotNull(), file),
+        F.when(place["commit_lsn"].isNotNull(), sqlserver),
+        *[F.lpad(one, 20, "0") for one in (place["lsn"], *times, F.lit("0"))],
     )
 
 
-def _padded(name: str) -> Column:
-    return F.lpad(F.coalesce(F.col(name).cast("string"), F.lit("0")), 10, "0")
+def _padded(number: Column, digits: int = 10) -> Column:
+    return F.lpad(F.coalesce(number, F.lit("0")), digits, "0")
 
 
 def _sortable(name: str) -> Column:
