@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from penstock.errors import ConfigurationError
+from penstock_jobs.move import reconcile
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from conftest import Moving
 
 COLUMNS = """\
@@ -127,6 +131,19 @@ def test_sql_takes_arguments_and_pastes_nothing(tmp_path: Path, moving: Callable
     assert its.run("sql", "2026-01-02")["state"] == "skipped"
     query.write_text(query.read_text().replace("sum(amount)", "max(amount)"))
     assert its.must("sql", "2026-01-02")["state"] == "succeeded"
+    query.write_text(
+        "WITH big AS (SELECT * FROM lines)\nSELECT day, amount AS total FROM big ORDER BY 2 -- the last\n;\n"
+    )
+    its.must("sql", "2026-01-02")
+    assert [float(row[0]) for row in its.rows("big", "total")] == [3.5, 4.5]
+    # What would write, past the gate and the ledger, is not even begun.
+    written = f"delta.`{tmp_path / 'tables' / 'one'}`"
+    for text in (f"DELETE FROM {written}", f"INSERT INTO {written} SELECT * FROM lines", "SELECT 1; SELECT 2"):
+        query.write_text(text)
+        done = its.run("sql", "2026-01-02", force=True)
+        assert done["state"] == "failed"
+        assert done["failure"]["message"].startswith("The SQL file is no single query: [PARSE_SYNTAX_ERROR]")
+    assert len(its.rows("one", "id")) == 4
     its.sets["inputs"] = "lines"
     with pytest.raises(ConfigurationError, match="view=dataset"):
         its.run("sql", "2026-01-02")
@@ -143,7 +160,7 @@ def test_reconcile_finds_what_differs(tmp_path: Path, moving: Callable[..., Movi
     its.must("reconcile", None)
     found = its.rows("findings", 'finding, key, "column", left_value, right_value, difference', "finding <> 'sum'")
     assert found == [
-        ("count", None, None, "4.0", "5.0", 1.0),
+        ("count", None, None, "4", "5", 1.0),
         ("differs", '{"day":"2026-01-02","id":3}', "amount", "3.50", "3.75", 0.25),
         ("only left", '{"day":"2026-01-02","id":4}', None, None, None, None),
         ("only right", '{"day":"2026-01-02","id":7}', None, None, None, None),
@@ -156,6 +173,34 @@ def test_reconcile_finds_what_differs(tmp_path: Path, moving: Callable[..., Movi
     its.sets["tolerance"] = "0.5"
     its.must("reconcile", None)
     assert its.rows("findings", "finding", "finding = 'differs'") == []
+
+
+def test_reconcile_tells_numbers_apart_that_are_one_as_doubles(spark: SparkSession) -> None:
+    schema = "id int, account bigint, paid decimal(38,2), rate double"
+    left = [(1, 2**53, Decimal("90071992547409.93"), 0.1), (2, 5, Decimal("2.50"), 0.25), (3, None, None, None)]
+    right = [(1, 2**53 + 1, Decimal("90071992547409.94"), 0.1), (2, 5, Decimal("2.60"), 0.25), (3, None, None, None)]
+    one, other = spark.createDataFrame(left, schema), spark.createDataFrame(right, schema)
+    columns = {"account": "bigint", "paid": "decimal(38,2)", "rate": "double"}
+
+    def found(tolerance: float) -> list[tuple[Any, ...]]:
+        rows = reconcile.transform(one, other, ["id"], columns, tolerance).collect()
+        return sorted(((row[0], *row[2:]) for row in rows), key=repr)
+
+    exact = found(0.0)
+    assert [row for row in exact if row[0] == "differs"] == [
+        ("differs", "account", str(2**53), str(2**53 + 1), 1.0),
+        ("differs", "paid", "2.50", "2.60", 0.1),
+        ("differs", "paid", "90071992547409.93", "90071992547409.94", 0.01),
+    ]
+    assert [row for row in exact if row[0] == "sum"] == [
+        ("sum", "account", str(2**53 + 5), str(2**53 + 6), 1.0),
+        ("sum", "paid", "90071992547412.43", "90071992547412.54", 0.11),
+        ("sum", "rate", "0.35", "0.35", 0.0),
+    ]
+    # As doubles, 2.60 and 2.50 are further apart than a tenth.
+    assert [row for row in found(0.1) if row[0] == "differs"] == [
+        ("differs", "account", str(2**53), str(2**53 + 1), 1.0)
+    ]
 
 
 def exported(folder: Path) -> tuple[dict[str, Any], list[list[str]]]:
@@ -177,7 +222,7 @@ def test_export_gives_files_of_bounded_size_that_no_spreadsheet_runs(
     tmp_path: Path, moving: Callable[..., Moving]
 ) -> None:
     its = place(tmp_path, moving, source="its.raw", target="its.one")
-    notes = ["=1+1", "+x", "-2", "@sum", '"quoted", with comma', "plain", ""]
+    notes = ["=1+1", "+x", "-2", "@sum", "＝1", '"quoted", with comma', "plain", ""]
     lines = [f'2026-01-02,{n},{n}.25,"{note.replace(chr(34), chr(34) * 2)}"' for n, note in enumerate(notes)]
     lines += [f"2026-01-02,{n},1,{n}{'x' * 60}" for n in range(100, 40_100)]
     (tmp_path / "data" / "raw" / "2026-01-02.csv").write_text("\n".join(["day,id,amount,note", *lines, ""]))
@@ -192,7 +237,7 @@ def test_export_gives_files_of_bounded_size_that_no_spreadsheet_runs(
     assert max(sizes) <= 1024 * 1024
     assert [about["slice"] for about in manifest["files"]] == ["2026-01-01", *["2026-01-02"] * 4]
     by_id = {row[1]: row for row in records if row[0] == "2026-01-02"}
-    assert [by_id[str(n)][3] for n in range(len(notes))] == ["'=1+1", "'+x", "'-2", "'@sum", *notes[4:]]
+    assert [by_id[str(n)][3] for n in range(len(notes))] == ["'=1+1", "'+x", "'-2", "'@sum", "'＝1", *notes[5:]]
     assert by_id["0"][2] == "0.25"
     # Nothing but what is listed is there; and a rerun, or one that changed one day, leaves no more and no less.
     listed = {about["path"] for about in manifest["files"]}

@@ -13,7 +13,8 @@ from penstock_jobs.columns import named
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
+_INTEGERS = ("tinyint", "smallint", "int", "bigint")
+_NUMBERS = (*_INTEGERS, "float", "double", "decimal")
 
 
 class ReconcileParams(Params):
@@ -54,8 +55,9 @@ def transform(
         one, other = F.col(f"`{name}_l`"), F.col(f"`{name}_r`")
         differs, difference = ~one.eqNullSafe(other), F.lit(None).cast("double")
         if kind.startswith(_NUMBERS):
-            difference = other.cast("double") - one.cast("double")
-            differs = differs & F.coalesce(F.abs(difference) > tolerance, F.lit(True))
+            difference = _minus(other, one)
+            if tolerance:
+                differs = differs & F.coalesce(F.abs(difference) > tolerance, F.lit(True))
         cell = F.struct(
             F.lit(name).alias("column"),
             one.cast("string").alias("left_value"),
@@ -71,12 +73,15 @@ def transform(
     return reduce(lambda one, other: one.unionByName(other), parts)
 
 
+def _minus(one: Column, other: Column) -> Column:
+    """A difference as a double, taken before it is one: doubles have too few digits to tell large numbers apart."""
+    return F.coalesce(F.try_subtract(one, other).cast("double"), one.cast("double") - other.cast("double"))
+
+
 def _totals(left: DataFrame, right: DataFrame, columns: dict[str, str]) -> DataFrame:
     """Count of rows, and sums of the columns of numbers: always told, whether they differ or not."""
     numbers = [name for name, kind in columns.items() if kind.startswith(_NUMBERS)]
-    sums = [F.sum(F.col(f"`{name}`").cast("double")).alias(f"s_{at}") for at, name in enumerate(numbers)]
-    count = F.count(F.lit(1)).cast("double").alias("n")
-    both = left.agg(count, *sums).alias("a").crossJoin(right.agg(count, *sums).alias("b"))
+    both = _sums(left, numbers).alias("a").crossJoin(_sums(right, numbers).alias("b"))
     pairs = [("count", None, "n"), *(("sum", name, f"s_{at}") for at, name in enumerate(numbers))]
     rows = [
         F.struct(
@@ -85,11 +90,22 @@ def _totals(left: DataFrame, right: DataFrame, columns: dict[str, str]) -> DataF
             F.lit(column).cast("string").alias("column"),
             F.col(f"a.{at}").cast("string").alias("left_value"),
             F.col(f"b.{at}").cast("string").alias("right_value"),
-            (F.col(f"b.{at}") - F.col(f"a.{at}")).alias("difference"),
+            _minus(F.col(f"b.{at}"), F.col(f"a.{at}")).alias("difference"),
         )
         for finding, column, at in pairs
     ]
     return both.select(F.explode(F.array(*rows)).alias("c")).select("c.*")
+
+
+def _sums(frame: DataFrame, numbers: list[str]) -> DataFrame:
+    """The count and the sums of one side, in one row: exact, but for what is kept as float or double."""
+    kinds = dict(frame.dtypes)
+    sums = []
+    for at, name in enumerate(numbers):
+        kind = kinds[name]
+        exact = "decimal(20,0)" if kind in _INTEGERS else kind if kind.startswith("decimal") else "double"
+        sums.append(F.try_sum(F.col(f"`{name}`").cast(exact)).alias(f"s_{at}"))
+    return frame.agg(F.count(F.lit(1)).alias("n"), *sums)
 
 
 def _repeated(frame: DataFrame, keys: list[str], side: str) -> DataFrame:

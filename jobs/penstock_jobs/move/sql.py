@@ -37,11 +37,26 @@ def transform(query: str, arguments: dict[str, Any], frames: dict[str, DataFrame
         query: One SELECT.
         arguments: The values of its `:name`, which Spark binds as literals.
         frames: By the names of the views.
+
+    Raises:
+        ConfigurationError: It is something else.
     """
+    from pyspark.errors import ParseException
+
     session = next(iter(frames.values())).sparkSession
     for name, frame in frames.items():
         frame.createOrReplaceTempView(name)
-    return session.sql(query, args=arguments)
+    # As a part of another one it can only be a query: Spark would run anything else as soon as it is handed over.
+    whole = f"SELECT * FROM ({query.rstrip().rstrip(';')}\n)"  # noqa: S608 - it is the user's own query
+    try:
+        return session.sql(whole, args=arguments)
+    except ParseException as error:
+        told = [line for line in str(error).splitlines() if line.strip()]
+        raise ConfigurationError(
+            f"The SQL file is no single query: {told[0]}",
+            hint="One SELECT, with nothing behind its `;`.",
+            evidence=told,
+        ) from None
 
 
 def _bound(params: SqlParams, config: Any) -> Job:

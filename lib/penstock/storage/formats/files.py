@@ -30,8 +30,9 @@ MANIFEST = "_manifest.json"
 _ROWS_AT_ONCE = 10_000
 # A file is filled by pieces of so small a part of its size at most.
 _PIECES = 16
-# What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = r"^[=+\-@\t\r]"
+# What a spreadsheet takes for the beginning of a formula, or passes over before one; the last four are = + - @ in full
+# width, which some take for the same: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 _MARK = "'"
 
 
