@@ -12,7 +12,7 @@ from penstock.lazy import F
 from penstock.storage import read, stage
 from penstock.storage.arrow import mapped
 from penstock.storage.formats import tables
-from penstock.storage.formats.table import StagedFile, Table, relative
+from penstock.storage.formats.table import StagedFile, relative
 from penstock.storage.publish import Swap
 from penstock.storage.stage import StagePlan
 from penstock.storage.types import ddl
@@ -50,19 +50,19 @@ def rewrite(
         raise ConfigurationError(
             f"{dataset.name} declares no key, so nothing can be merged into it.", hint="Declare `key`."
         )
+    table = tables.open_table(dataset)
+    seen = frozenset(file.path for file in table.files) if table else frozenset()
     if not files:
-        return Swap()
+        return Swap(seen=seen)
     keys = _staged_keys(spark, dataset, files)
     check_keys(keys, dataset)
-    table = tables.open_table(dataset)
     if table is None or not table.files:
         return Swap(staged(staged_rows(spark, dataset, files).select(*written(dataset)), plan) if newest else ())
     with_path = table.frame(spark).withColumn(_PATH, F.col("_metadata.file_path")).drop("_metadata")
     if newest:
-        return _newest(with_path, staged_rows(spark, dataset, files), dataset, plan, table, newest)
+        return _newest(with_path, staged_rows(spark, dataset, files), dataset, plan, seen, newest)
     matched = with_path.join(keys, list(dataset.key), "left_semi").select(_PATH).distinct()
     touched = [row[0] for row in matched.collect()]
-    seen = frozenset(file.path for file in table.files)
     if not touched:
         return Swap(seen=seen)
     kept = with_path.where(F.col(_PATH).isin(touched)).join(keys, list(dataset.key), "left_anti")
@@ -70,7 +70,9 @@ def rewrite(
     return Swap(moved, frozenset(relative(of_uri(uri), dataset.location) for uri in touched), seen)
 
 
-def _newest(live: DataFrame, new: DataFrame, dataset: Dataset, plan: StagePlan, table: Table, newest: str) -> Swap:
+def _newest(
+    live: DataFrame, new: DataFrame, dataset: Dataset, plan: StagePlan, seen: frozenset[str], newest: str
+) -> Swap:
     """As `rewrite`, where a row of the table that is as late as the new one of its key stands."""
     keys = list(dataset.key)
     before = live.select(*keys, F.col(newest).alias("_before"), _PATH)
@@ -85,7 +87,6 @@ def _newest(live: DataFrame, new: DataFrame, dataset: Dataset, plan: StagePlan, 
         moved = staged(rows.select(*written(dataset)), plan)
     finally:
         taken.unpersist()
-    seen = frozenset(file.path for file in table.files)
     return Swap(moved, frozenset(relative(of_uri(uri), dataset.location) for uri in touched), seen)
 
 
