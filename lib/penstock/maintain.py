@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from penstock.config import Dataset
-from penstock.errors import ConflictError, InputMissingError, SchemaError, UsageError
+from penstock.errors import ConflictError, InputMissingError, PermissionDeniedError, SchemaError, UsageError
 from penstock.storage import names, objects, stage
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import LiveFile, StagedFile, Table, VersionMovedError
@@ -57,6 +57,7 @@ def maintain(dataset: Dataset, *, apply: bool = False, retention_hours: int = RE
     Raises:
         UsageError: The retention is shorter than a run may take.
         InputMissingError: There is no table.
+        PermissionDeniedError: S3 let files be written, and not removed.
         ConflictError: The table moved each time.
     """
     if retention_hours < FLOOR_HOURS:
@@ -85,8 +86,12 @@ def maintain(dataset: Dataset, *, apply: bool = False, retention_hours: int = RE
         table = _open(dataset)
     since = datetime.now(UTC) - timedelta(hours=retention_hours)
     gone = unneeded(table, since)
-    if apply:
-        objects.remove([file.path for file in gone])
+    if apply and (kept := objects.remove([file.path for file in gone])):
+        path, code = next(iter(kept.items()))
+        raise PermissionDeniedError(
+            f"{dataset.name}: S3 kept {len(kept):,} of {len(gone):,} objects that were to be removed ({code}: {path}).",
+            hint="Allow s3:DeleteObject to whoever keeps the table in shape, and run it again.",
+        )
     document["remove"] = {"files": len(gone), "bytes": sum(file.size for file in gone)}
     document["after"] = _sizes(_open(dataset)) if apply else None
     return document

@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ import duckdb
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
 from pyiceberg.table import StaticTable
 
 from penstock.config import Column, Dataset, Slice
 from penstock.errors import InputMissingError, PermissionDeniedError
-from penstock.storage import objects, publish
+from penstock.maintain import maintain
+from penstock.storage import names, objects, publish, stage
 from penstock.storage.formats import tables
 from penstock.storage.formats.table import StagedFile
 from penstock.storage.listing import list_files
@@ -108,6 +112,53 @@ def test_listing_ten_thousand_objects_stays_in_bounded_memory(endpoint: str) -> 
     assert peak < 20e6
 
 
+def put(its: Dataset, day: str, ids: list[int], epoch: int) -> None:
+    """Publish a file of rows, as a run does."""
+    table = tables.create(its)
+    writer = stage.SliceWriter("data", its.location, names.folder("one", [day, str(epoch)], epoch), 1 << 27)
+    rows = {"id": pa.array(ids, pa.int64())}
+    if not table.apart:
+        rows = {"day": pa.array([day] * len(ids)).cast(pa.date32()), **rows}
+    writer.add(day, pa.RecordBatch.from_pydict(rows))
+    files = [StagedFile(r["path"], day, r["rows"], r["bytes"], r["stats"]) for r in writer.close()]
+    table.commit(files, (), app_id="one", epoch=epoch, user_metadata="{}")
+
+
+def age(place: str, hours: int) -> None:
+    """Make all below a place as old."""
+    (backend,) = get_backend("s3")[DEFAULT_ACCOUNT_ID].values()
+    for name, held in backend.buckets["lake"].keys.items():
+        if name.startswith(f"{place}/"):
+            held.last_modified = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_upkeep(endpoint: str, tmp_path: Path, kind: str) -> None:
+    sql = {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalog.sqlite", "warehouse": ""}
+    its = dataset(kind, f"upkeep-{kind}", **({"options": {"catalog": sql}} if kind == "iceberg" else {}))
+    for number in range(4):
+        put(its, "2026-01-01", [number], epoch=number + 1)
+    dead = f"{its.location}/data/one-000000000000-9/part-20260101-00.parquet"
+    objects.write(dead, b"half of a file")
+    rows = sorted(read_independently(kind, its.location, "id"))
+    age(f"upkeep-{kind}", 1000)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::lake/*"}
+    s3.put_bucket_policy(Bucket="lake", Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
+    try:
+        with pytest.raises(PermissionDeniedError, match=rf"S3 kept 1 of 1 objects .* \(AccessDenied: {dead}\)"):
+            maintain(its, apply=True)
+    finally:
+        s3.delete_bucket_policy(Bucket="lake")
+    assert objects.exists(dead)
+    done = maintain(its, apply=True)
+    assert (done["before"]["files"], done["after"]["files"], done["remove"]["files"]) == (1, 1, 1)
+    assert not objects.exists(dead)
+    # What was put together is still there for readers of the version before.
+    assert done["after"]["on_disk"] == done["before"]["on_disk"] - 1 > 4
+    assert sorted(read_independently(kind, its.location, "id")) == rows
+
+
 def test_what_cannot_be_reached_says_so(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputMissingError, match="bucket nowhere does not exist"):
         list_files("s3://nowhere/raw")
@@ -183,9 +234,9 @@ def test_retail_is_the_same_over_all_formats_on_disk_and_on_s3(
     found: dict[tuple[str, str], str] = {}
     for place, kind, states in zip(places, formats * 2, json.loads(done.stdout), strict=True):
         assert states == [["succeeded", None]] * 3, place["warehouse"]
-        for table, names in columns.items():
+        for table, wanted in columns.items():
             location = f"{place['warehouse'].replace('s3a:', 's3:')}/retail/{table}"
-            found[place["warehouse"], table] = digest(read_independently(kind, location, names))
+            found[place["warehouse"], table] = digest(read_independently(kind, location, wanted))
     for table in columns:
         ours = {value for (_, name), value in found.items() if name == table}
         print(f"\nretail.{table}: {ours} in {len(formats)} formats on disk and on S3")

@@ -161,8 +161,13 @@ def below(folder: str) -> Iterator[Found]:
             yield Found(path, os.path.relpath(path, folder), about.st_size, about.st_mtime_ns, about.st_mtime)
 
 
-def remove(paths: list[str]) -> None:
-    """Remove objects; those that are not there are no error."""
+def remove(paths: list[str]) -> dict[str, str]:
+    """Remove objects; those that are not there are no error.
+
+    Returns:
+        The objects that S3 kept, with the code of its reason, which it tells in an answer that is not an error's.
+    """
+    kept: dict[str, str] = {}
     for at in range(0, len(paths), 1000):
         part = paths[at : at + 1000]
         local = [path for path in part if not is_s3(path)]
@@ -173,7 +178,9 @@ def remove(paths: list[str]) -> None:
         for bucket in {bucket for bucket, _ in remote}:
             keys = [{"Key": key} for other, key in remote if other == bucket]
             with plain_errors(f"s3://{bucket}"):
-                client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+                answer = client("s3").delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            kept |= {f"s3://{bucket}/{each['Key']}": str(each.get("Code")) for each in answer.get("Errors", ())}
+    return kept
 
 
 def remove_folder(location: str) -> None:
