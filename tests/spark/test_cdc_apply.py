@@ -245,6 +245,7 @@ def test_files_of_dms(tmp_path: Path, moving: Callable[..., Moving]) -> None:
 its.events:
   format: csv
   location: ${{data}}/events
+  missing_column: "null"
   columns:
     - {{name: Op, type: string}}
     - {{name: id, type: int}}
@@ -267,3 +268,9 @@ its.table:
     assert done["accounting"]["table"]["quarantined"] == 1
     its.must("cdc_apply", "2026-01-02")
     assert its.rows("table", "id, name, is_deleted") == [(1, "b", False), (2, "x", True)]
+    # The full load, which is older than any change, is there last; its files have no column but the table's.
+    (folder / "2026-01-03.csv").write_text("id,name\n1,loaded\n2,loaded\n3,loaded\n")
+    assert its.must("cdc_apply", "2026-01-03")["accounting"]["table"]["quarantined"] == 3
+    its.sets["full_load"] = "true"
+    assert its.must("cdc_apply", "2026-01-03")["accounting"]["table"]["quarantined"] == 0
+    assert its.rows("table", "id, name, is_deleted") == [(1, "b", False), (2, "x", True), (3, "loaded", False)]

@@ -32,6 +32,7 @@ class CdcApplyParams(Params):
     unit: Literal["hour", "day", "month", "all"] = Field(default="day", description="What a batch of events is.")
     position_column: str = Field(default="cdc_position", description="DMS: the column that orders the changes.")
     operation_column: str = Field(default="Op", description="DMS: the column that holds I, U or D.")
+    full_load: bool = Field(default=False, description="DMS: a row without an operation is one of a full load.")
     time_unit: Literal["ms", "us"] = Field(default="ms", description="Debezium: what timestamps are counted in.")
 
 
@@ -40,9 +41,10 @@ def events(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
     columns = [c.name for c in target.columns if c.name not in _OWN]
     if params.form == "dms":
         found = {name: F.col(f"`{name}`").cast("string") for name in columns}
-        return frame.withColumns(found | {POSITION: _sortable(params.position_column)}).withColumn(
-            OPERATION, _operation(F.col(params.operation_column))
-        )
+        letter = F.col(quoted(params.operation_column))
+        if params.full_load:
+            letter = F.coalesce(letter, F.lit("i"))
+        return frame.withColumns(found | {POSITION: _sortable(params.position_column), OPERATION: _operation(letter)})
     line = F.col(f"`{frame.columns[0]}`")
     frame = frame.withColumn("_text", _without_schema(line))
     # Told by the names of the event's fields, since a row may have a column `op`, `source` or `payload` of its own.
@@ -107,8 +109,11 @@ def _padded(number: Column, digits: int = 10) -> Column:
 
 
 def _sortable(name: str) -> Column:
-    """A number of any length, or text that sorts as it stands (DMS's change sequence, a timestamp)."""
-    text = F.col(f"`{name}`").cast("string")
+    """A number of any length, or text that sorts as it stands (DMS's change sequence, a timestamp).
+
+    Nothing, as a full load has, is before all of them.
+    """
+    text = F.coalesce(F.col(quoted(name)).cast("string"), F.lit("0"))
     return F.when(text.rlike("^[0-9]+$"), F.lpad(text, 38, "0")).otherwise(text)
 
 
