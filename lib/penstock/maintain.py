@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,8 @@ FLOOR_HOURS = 24
 RETENTION_HOURS = 168
 _TRIES = 5
 _BATCH_ROWS = 65_536
+# What else lies there is others'.
+_OURS = (".parquet", ".avro", ".metadata.json")
 # A file of more than this share of the target is left alone.
 _FULL = 0.5
 
@@ -51,8 +54,8 @@ def maintain(dataset: Dataset, *, apply: bool = False, retention_hours: int = RE
 
     Returns:
         `dataset`, `format`, `path`, `applied`, `retention_hours`, `before` and `after` (`version`, `files`, `bytes`,
-        `on_disk`: objects below `data/`, `on_disk_bytes`), `compact` (`slices`, `files`, `bytes`), `remove` (`files`,
-        `bytes`).
+        `on_disk`: objects below `data/`, `on_disk_bytes`), `compact` (`slices`, `files`, `bytes`), `expire`
+        (`versions`), `remove` (`files`, `bytes`).
 
     Raises:
         UsageError: The retention is shorter than a run may take.
@@ -81,10 +84,14 @@ def maintain(dataset: Dataset, *, apply: bool = False, retention_hours: int = RE
             "bytes": sum(group.bytes for group in groups),
         },
     }
-    if apply and groups:
-        _compact(dataset)
-        table = _open(dataset)
     since = datetime.now(UTC) - timedelta(hours=retention_hours)
+    if apply and groups:
+        _changed(dataset, _compact)
+        table = _open(dataset)
+    document["expire"] = {"versions": table.expired(since)}
+    if apply and table.expired(since):
+        _changed(dataset, lambda table: table.expire(since))
+        table = _open(dataset)
     gone = unneeded(table, since)
     if apply and (kept := objects.remove([file.path for file in gone])):
         path, code = next(iter(kept.items()))
@@ -118,13 +125,14 @@ def small_files(table: Table) -> list[Group]:
 
 
 def unneeded(table: Table, since: datetime) -> list[objects.Found]:
-    """The objects below `data/` that no version since then has and that are older: replaced ones, dead attempts'."""
+    """The files that no version since then has and that are older: replaced ones, dead attempts'."""
     needed = table.needed_since(since)
     limit = since.timestamp()
     return [
         found
-        for found in objects.below(f"{table.dataset.location}/data")
-        if f"data/{found.relative}" not in needed and found.written < limit
+        for folder in table.folders
+        for found in objects.below(f"{table.dataset.location}/{folder}")
+        if found.path.endswith(_OURS) and f"{folder}/{found.relative}" not in needed and found.written < limit
     ]
 
 
@@ -148,30 +156,33 @@ def _sizes(table: Table) -> dict[str, int]:
     }
 
 
-def _compact(dataset: Dataset) -> None:
+def _changed(dataset: Dataset, change: Callable[[Table], None]) -> None:
+    """Change the table as it is now; as it is then, where it has moved meanwhile."""
     for _ in range(_TRIES):
-        table = _open(dataset)
-        groups = small_files(table)
-        if not groups:
+        with suppress(VersionMovedError):
+            change(_open(dataset))
             return
-        new: list[StagedFile] = []
-        for group in groups:
-            new += _together(table, group)
-        old = [file for group in groups for file in group.files]
-        epoch = int(time.time())
-        try:
-            table.commit(
-                new, old, app_id="penstock/maintain", epoch=epoch, user_metadata='{"penstock": 1, "job": "maintain"}'
-            )
-        except VersionMovedError:
-            # What was written is of files that may be gone; what is there now is looked at again.
-            objects.remove([f"{dataset.location}/{file.path}" for file in new])
-            continue
-        return
     raise ConflictError(
-        f"{dataset.name}: the table moved each time that its files were put together.",
+        f"{dataset.name}: the table moved each time that it was about to be changed.",
         hint="Run it when fewer writers are at the table.",
     )
+
+
+def _compact(table: Table) -> None:
+    groups = small_files(table)
+    if not groups:
+        return
+    new = [file for group in groups for file in _together(table, group)]
+    old = [file for group in groups for file in group.files]
+    epoch = int(time.time())
+    try:
+        table.commit(
+            new, old, app_id="penstock/maintain", epoch=epoch, user_metadata='{"penstock": 1, "job": "maintain"}'
+        )
+    except VersionMovedError:
+        # What was written is of files that may be gone; what is there now is looked at again.
+        objects.remove([f"{table.dataset.location}/{file.path}" for file in new])
+        raise
 
 
 def _together(table: Table, group: Group) -> Sequence[StagedFile]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Field
+from pyiceberg.table import StaticTable
 from pyiceberg.types import StringType
 
 from penstock.config import Column, Dataset, Slice
@@ -60,6 +62,18 @@ def ids(its: Dataset) -> list[int]:
     return sorted(
         value for file in table.files for value in pq.read_table(table.full(file), columns=["id"])["id"].to_pylist()
     )
+
+
+class Later(datetime):
+    """A clock that is ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=400)
+
+
+def newest_metadata(folder: Path) -> str:
+    return str(max((folder / "metadata").glob("*.metadata.json")))
 
 
 def age(folder: Path, hours: float) -> None:
@@ -112,19 +126,39 @@ def test_what_was_replaced_long_ago_goes(tmp_path: Path, kind: str, monkeypatch:
     age(tmp_path, hours=1000)
     # Old as a file, and yet replaced only now: a reader may be at it.
     assert maintain(its)["remove"]["files"] == 0
-    from datetime import UTC, datetime, timedelta
-
-    from penstock import maintain as module
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return datetime.now(UTC) + timedelta(hours=400)
-
-    monkeypatch.setattr(module, "datetime", Later)
+    monkeypatch.setattr("penstock.maintain.datetime", Later)
     done = maintain(its, apply=True, retention_hours=200)
     assert done["remove"]["files"] >= 1
     assert ids(its) == [2]
+
+
+def test_snapshots_of_iceberg_expire_but_for_those_with_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    its = dataset(tmp_path, "iceberg")
+    for epoch in (1, 2, 3, 4):
+        add(its, "one", "2026-01-01", [epoch], epoch=epoch, remove=tuple(tables.create(its).files))
+    table = tables.open_table(its)
+    assert isinstance(table, Iceberg)
+    audited = table.raw.snapshots()[0].snapshot_id
+    table.raw.manage_snapshots().create_tag(audited, "audit").commit()
+    lists = [Path(snapshot.manifest_list.removeprefix("file://")) for snapshot in table.raw.snapshots()]
+    dead = tmp_path / "table" / "metadata" / "of-a-dead-commit-m0.avro"
+    dead.write_bytes(b"")
+    assert maintain(its)["expire"]["versions"] == 0
+    monkeypatch.setattr("penstock.maintain.datetime", Later)
+    plan = maintain(its, retention_hours=200)
+    assert plan["expire"]["versions"] == 2
+    assert dead.exists()
+    done = maintain(its, apply=True, retention_hours=200)
+    assert done["expire"]["versions"] == 2
+    assert done["remove"] == plan["remove"]
+    assert [path.exists() for path in (*lists, dead)] == [True, False, False, True, False]
+    raw = StaticTable.from_metadata(newest_metadata(tmp_path / "table"))
+    assert [raw.scan(snapshot_id=one).to_arrow()["id"].to_pylist() for one in (audited, None)] == [[1], [4]]
+    assert len(raw.snapshots()) == 2
+    # Writers and the next upkeep go on from there.
+    add(its, "one", "2026-01-02", [5], epoch=5)
+    assert ids(its) == [4, 5]
+    assert [maintain(its, apply=True, retention_hours=200)["expire"]["versions"] for _ in range(2)] == [1, 0]
 
 
 @pytest.mark.parametrize("kind", ["delta", "iceberg"])

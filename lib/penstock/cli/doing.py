@@ -157,6 +157,8 @@ def maintain(
     for what, about in (("put together", document["compact"]), ("removed", document["remove"])):
         verb = "" if done else "to be "
         typer.echo(f"{verb}{what}: {count(about['files'])} files, {about['bytes'] / 1e6:.1f} MB")
+    if versions := document["expire"]["versions"]:
+        typer.echo(f"{'' if done else 'to be '}forgotten: {count(versions)} versions, whose files these are")
     for when in ("before", "after"):
         if sizes := document[when]:
             typer.echo(

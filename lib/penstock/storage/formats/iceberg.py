@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from penstock.storage.types import arrow_schema
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table as Raw
+    from pyiceberg.table.snapshots import Snapshot
 
 _EPOCH = "penstock.epoch."
 _NUMBER = re.compile(r"/(?:v)?(\d+)[^/]*\.metadata\.json")
@@ -31,6 +32,8 @@ _PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "0", "write.pa
 
 class Iceberg(Table):
     """See `Table`."""
+
+    folders: ClassVar[tuple[str, ...]] = ("data", "metadata")
 
     def __init__(self, dataset: Dataset, raw: Raw) -> None:
         self.dataset = dataset
@@ -112,18 +115,43 @@ class Iceberg(Table):
             told.append({"version": snapshot.snapshot_id, "at": at, "metadata": metadata_of(text)})
         return told
 
-    def needed_since(self, since: datetime) -> set[str]:
-        """See `Table.needed_since`: the files of all snapshots that were the table's since then."""
+    def _kept(self, since: datetime) -> list[Snapshot]:
+        """The snapshots that were the table's since then, and those that a branch or a tag names."""
         snapshots = sorted(self.raw.snapshots(), key=lambda snapshot: snapshot.timestamp_ms)
         limit = since.timestamp() * 1000
         older = [snapshot for snapshot in snapshots if snapshot.timestamp_ms < limit]
-        kept = [*older[-1:], *(snapshot for snapshot in snapshots if snapshot.timestamp_ms >= limit)]
-        return {
-            relative(_local(entry.data_file.file_path), self.dataset.location)
-            for snapshot in kept
-            for manifest in snapshot.manifests(self.raw.io)
-            for entry in manifest.fetch_manifest_entry(self.raw.io, discard_deleted=True)
-        }
+        named = {reference.snapshot_id for reference in self.raw.refs().values()}
+        return [s for s in snapshots if s.timestamp_ms >= limit or s in older[-1:] or s.snapshot_id in named]
+
+    def needed_since(self, since: datetime) -> set[str]:
+        """See `Table.needed_since`."""
+        metadata = self.raw.metadata
+        needed = {self.raw.metadata_location, *(entry.metadata_file for entry in metadata.metadata_log)}
+        needed |= {each.statistics_path for each in (*metadata.statistics, *metadata.partition_statistics)}
+        for snapshot in self._kept(since):
+            needed.add(snapshot.manifest_list)
+            for manifest in snapshot.manifests(self.raw.io):
+                # One manifest is of many snapshots, and never changes.
+                if manifest.manifest_path not in needed:
+                    needed.add(manifest.manifest_path)
+                    entries = manifest.fetch_manifest_entry(self.raw.io, discard_deleted=True)
+                    needed |= {entry.data_file.file_path for entry in entries}
+        return {relative(_local(path), self.dataset.location) for path in needed}
+
+    def expired(self, since: datetime) -> int:
+        """See `Table.expired`."""
+        return len(self.raw.snapshots()) - len(self._kept(since))
+
+    def expire(self, since: datetime) -> None:
+        """See `Table.expire`."""
+        from pyiceberg.exceptions import CommitFailedException
+
+        kept = {snapshot.snapshot_id for snapshot in self._kept(since)}
+        gone = [each.snapshot_id for each in self.raw.snapshots() if each.snapshot_id not in kept]
+        try:
+            self.raw.maintenance.expire_snapshots().by_ids(gone).commit()
+        except CommitFailedException as error:
+            raise VersionMovedError from error
 
 
 def _refuse(dataset: Dataset, raw: Raw, transforms: Sequence[str]) -> None:

@@ -66,12 +66,14 @@ class Table(ABC):
         version: A number that grows with each commit.
         schema: Its columns.
         sliced_by: The columns that its files are kept apart by.
+        folders: Below the table's, in which lie files that no version may need any more.
         has_mark: Whether what is new in it is told by a mark, a column whose values only grow.
         since: The highest mark of before, from which on it is read; None: all of it is.
         high: The highest mark of what was read.
     """
 
     apart: ClassVar[bool] = False
+    folders: ClassVar[tuple[str, ...]] = ("data",)
     has_mark: bool = False
     since: str | None = None
     high: str | None = None
@@ -118,7 +120,21 @@ class Table(ABC):
 
     @abstractmethod
     def needed_since(self, since: datetime) -> set[str]:
-        """The paths below the table of all files that any version since then has: readers may still be at them."""
+        """The paths below the table of all files that any version since then has: readers may still be at them.
+
+        Also those of versions that somebody gave a name to be kept by, and, in `folders`, of what is no data.
+        """
+
+    def expired(self, since: datetime) -> int:  # noqa: ARG002 - most formats forget by themselves
+        """How many versions the table still lists that no one can have read since then."""
+        return 0
+
+    def expire(self, since: datetime) -> None:  # noqa: B027 - as above
+        """Take those versions off the table's list, since their files are going to be removed.
+
+        Raises:
+            VersionMovedError: The table is no longer at this version; nothing was changed.
+        """
 
     def contents(self) -> Sequence[LiveFile]:
         """The files by which a change of what is in a slice is noticed: another set of them is other rows."""
