@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from base64 import b64encode
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,14 +148,85 @@ def test_what_debezium_writes(tmp_path: Path, moving: Callable[..., Moving]) -> 
     assert "{not json" in raw
 
 
+AMOUNTS = f"""\
+its.events:
+  format: text
+  location: ${{data}}/events
+  columns: [{{name: line, type: string}}]
+its.table:
+  format: delta
+  location: ${{warehouse}}/table
+  key: [id]
+  columns:
+    - {{name: id, type: int, nullable: false}}
+    - {{name: born, type: date}}
+    - {{name: seen, type: timestamp}}
+    - {{name: paid, type: "decimal(9,2)"}}
+    - {{name: large, type: "decimal(38,10)"}}
+    - {{name: whole, type: "decimal(20,0)"}}
+{OWN}"""
+
+
+def connect_bytes(unscaled: int) -> str:
+    """As Java's BigInteger has them, and Connect's converter writes them."""
+    return b64encode(unscaled.to_bytes((unscaled.bit_length() // 8) + 1, "big", signed=True)).decode()
+
+
+def place_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    (folder / "data" / "events").mkdir(parents=True)
+    lines = [{"op": "c", "after": row, "source": {"lsn": at}} for at, row in enumerate(rows)]
+    (folder / "data" / "events" / "e.txt").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
 def test_types_of_debezium(tmp_path: Path, moving: Callable[..., Moving]) -> None:
-    its = moving(CUSTOMERS, source="its.events", target="its.table", unit="all")
-    row = {"id": 1, "born": 365, "seen": 86_400_000}
-    folder = tmp_path / "data" / "events"
-    folder.mkdir(parents=True)
-    (folder / "e.txt").write_text(json.dumps({"op": "c", "after": row, "source": {"lsn": 1}}) + "\n")
-    its.must("cdc_apply", None)
-    assert its.rows("table", "born::varchar, epoch(seen)::int") == [("1971-01-01", 86_400)]
+    its = moving(AMOUNTS, source="its.events", target="its.table", unit="all")
+    good = [
+        {"id": 1, "born": 365, "seen": 86_400_000, "paid": "1.50", "large": 2.5, "whole": 3},
+        {"id": 2, "born": "1971-01-01", "seen": "1970-01-02T00:00:00Z", "paid": "1.5", "large": "2.5", "whole": "3"},
+    ]
+    # Each would be rounded, cut, wrapped around, or end the run.
+    bad = [
+        {"paid": "1.505"},
+        {"paid": "12345678.00"},
+        {"whole": "2.5"},
+        {"born": 2**40},
+        {"born": "1971 and more"},
+        {"seen": 2**62},
+        {"seen": "08:26"},
+    ]
+    place_rows(tmp_path, [*good, *({"id": 10 + at, **row} for at, row in enumerate(bad))])
+    account = its.must("cdc_apply", None)["accounting"]["table"]
+    assert account["quarantined"] == len(bad)
+    one = ("1971-01-01", 86_400, Decimal("1.50"), Decimal("2.5"), Decimal(3))
+    assert its.rows("table", "born::varchar, epoch(seen)::int, paid, large, whole") == [one, one]
+
+
+def test_decimals_as_bytes(tmp_path: Path, moving: Callable[..., Moving]) -> None:
+    its = moving(AMOUNTS, source="its.events", target="its.table", unit="all", decimals="bytes")
+    most = 10**38 - 1
+    wanted = [
+        (0, 0, 0),
+        (5, 1, -1),
+        (-5, -(2**48), 2**48),
+        (127, 2**96, 255),
+        (-128, -(2**96) - 1, -256),
+        (123_456_789, 12_345_678_901_234_567_890_123_456_789, 10**20 - 1),
+        (-123_456_789, most, -(10**20) + 1),
+        (1, -most, 1),
+    ]
+    rows: list[dict[str, Any]] = [
+        {"id": at, "paid": connect_bytes(paid), "large": connect_bytes(large), "whole": connect_bytes(whole)}
+        for at, (paid, large, whole) in enumerate(wanted)
+    ]
+    # Too many digits, no base64, text where bytes should be.
+    bad = [{"paid": connect_bytes(10**9)}, {"whole": connect_bytes(2**150)}, {"paid": "1.50"}, {"paid": ""}]
+    place_rows(tmp_path, [*rows, *({"id": 100 + at, **row} for at, row in enumerate(bad))])
+    account = its.must("cdc_apply", None)["accounting"]["table"]
+    assert account["quarantined"] == len(bad)
+    assert its.rows("table", "id, paid, large, whole") == [
+        (at, Decimal(f"{paid}e-2"), Decimal(f"{large}e-10"), Decimal(whole))
+        for at, (paid, large, whole) in enumerate(wanted)
+    ]
 
 
 OUTBOX = f"""\

@@ -6,11 +6,13 @@ order and more than once, and an old event never brings a deleted row back. `is_
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from penstock import F, Input, Job, Output, Params, Window, drop_when
+from penstock.storage import rows
 from penstock.storage.sqltext import quoted
 from penstock_jobs.columns import named
 
@@ -21,6 +23,10 @@ POSITION, DELETED, OPERATION = "position", "is_deleted", "operation"
 _OWN = (POSITION, DELETED, OPERATION)
 # Debezium's letters and DMS's; a snapshot's read is an insert.
 _OPERATIONS = {"c": "insert", "r": "insert", "i": "insert", "u": "update", "d": "delete"}
+_HEX = "0123456789ABCDEF"
+# What may be a count of time since 1970; the first and the last day of the calendar, 0001-01-01 and 9999-12-31.
+_COUNTED = ("date", "timestamp", "timestamp_ntz")
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 
 
 class CdcApplyParams(Params):
@@ -34,6 +40,10 @@ class CdcApplyParams(Params):
     operation_column: str = Field(default="Op", description="DMS: the column that holds I, U or D.")
     full_load: bool = Field(default=False, description="DMS: a row without an operation is one of a full load.")
     time_unit: Literal["ms", "us"] = Field(default="ms", description="Debezium: what timestamps are counted in.")
+    decimals: Literal["text", "bytes"] = Field(
+        default="text",
+        description="Debezium: decimals as text or numbers, or as bytes (decimal.handling.mode=precise).",
+    )
 
 
 def events(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
@@ -61,6 +71,10 @@ def events(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
     letter = F.when(F.col("_enveloped"), F.col("_event.op")).when(names.isNotNull(), added)
     frame = frame.withColumn("_row_of", F.from_json(row, ", ".join(f"{quoted(name)} string" for name in columns)))
     found = {name: F.col(f"_row_of.{quoted(name)}") for name in columns}
+    if params.decimals == "bytes":
+        found |= {
+            c.name: _of_bytes(found[c.name], scale) for c in target.columns if (scale := _scale(c.type)) is not None
+        }
     return frame.withColumns(found | {POSITION: _debezium_position(), OPERATION: _operation(letter)})
 
 
@@ -117,17 +131,60 @@ def _sortable(name: str) -> Column:
     return F.when(text.rlike("^[0-9]+$"), F.lpad(text, 38, "0")).otherwise(text)
 
 
-def _typed(name: str, kind: str, time_unit: str) -> Column:
-    """A value in the target's type; Debezium counts days and milliseconds (or microseconds) since 1970."""
-    text = F.col(quoted(name))
-    plain = F.expr(f"try_cast({quoted(name)} AS {kind})")
-    number = F.expr(f"try_cast({quoted(name)} AS bigint)")
-    if kind.lower() == "date":
-        return F.when(text.rlike("^-?[0-9]+$"), F.date_from_unix_date(number.cast("int"))).otherwise(plain)
-    if kind.lower() in ("timestamp", "timestamp_ntz"):
-        moment = F.timestamp_millis(number) if time_unit == "ms" else F.timestamp_micros(number)
-        return F.when(text.rlike("^-?[0-9]+$"), moment.cast(kind)).otherwise(plain)
-    return plain
+def _scale(kind: str) -> int | None:
+    """How many digits a decimal type has behind its point; None: it is another type."""
+    name, _, size = kind.lower().replace(" ", "").partition("(")
+    return int(size.rstrip(")").partition(",")[2] or 0) if name == "decimal" else None
+
+
+def _of_bytes(value: Column, scale: int) -> Column:
+    """The text of a decimal of which Connect gives the unscaled whole number, as base64 of its bytes.
+
+    They are in two's complement, the highest first: https://kafka.apache.org/documentation/#connect (Decimal). The
+    scale is no part of them.
+    """
+
+    def number(digits: Column) -> Column:
+        negative = digits.substr(1, 1) >= "8"
+        # The complement of a negative number is one less than its amount.
+        amount = F.when(negative, F.translate(digits, _HEX, _HEX[::-1])).otherwise(digits)
+        parts = [F.conv(F.lpad(amount, 36, "0").substr(at, 12), 16, 10).cast("decimal(20,0)") for at in (1, 13, 25)]
+        high, middle = (F.try_multiply(part, F.lit(Decimal(2**n))) for part, n in zip(parts, (96, 48), strict=False))
+        whole = F.try_add(F.try_add(high, middle), parts[2] + F.when(negative, 1).otherwise(0))
+        text = whole.cast("string")
+        text = F.when(F.length(text) <= scale, F.lpad(text, scale + 1, "0")).otherwise(text)
+        point = F.length(text) - scale
+        shown = F.concat(F.when(negative, "-").otherwise(""), text.substr(F.lit(1), point))
+        if scale:
+            shown = F.concat(shown, F.lit("."), text.substr(point + 1, F.lit(scale)))
+        return F.when(F.length(digits).between(2, 36), shown)
+
+    digits = F.array(F.hex(F.try_to_binary(value, F.lit("base64"))))
+    # What cannot be told must not be taken for a number.
+    return F.coalesce(F.transform(digits, number)[0], F.concat(F.lit("no bytes: "), value))
+
+
+def _typed(name: str, kind: str, time_unit: str) -> tuple[Column, Column]:
+    """A value in the target's type, and whether its text is one.
+
+    Debezium counts days and milliseconds (or microseconds) since 1970.
+    """
+    own, base = quoted(name), kind.lower()
+    cast = f"try_cast({own} AS {kind})"
+    plain, fits = F.expr(cast), F.expr(rows.fits(own, cast, kind))
+    if base not in _COUNTED:
+        return plain, fits
+    number = F.expr(f"try_cast({own} AS bigint)")
+    is_count = F.col(own).rlike("^-?[0-9]+$")
+    factor = 1 if base == "date" else 86_400_000 if time_unit == "ms" else 86_400_000_000
+    # Beyond the calendar, these functions end the run.
+    legal = number.between(_FIRST_DAY * factor, (_LAST_DAY + 1) * factor - 1)
+    if base == "date":
+        moment = F.date_from_unix_date(number.cast("int"))
+    else:
+        moment = (F.timestamp_millis(number) if time_unit == "ms" else F.timestamp_micros(number)).cast(kind)
+    value = F.when(is_count, F.when(legal, moment)).otherwise(plain)
+    return value, F.when(is_count, F.coalesce(legal, F.lit(False))).otherwise(fits)
 
 
 def latest(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
@@ -146,9 +203,9 @@ def latest(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
         broken = broken | F.col(f"`{name}`").isNull()
     columns = [c for c in target.columns if c.name not in _OWN]
     typed = {c.name: _typed(c.name, c.type, params.time_unit) for c in columns if c.type != "string"}
-    for name, value in typed.items():
-        broken = broken | (F.col(f"`{name}`").isNotNull() & value.isNull())
-    frame = frame.withColumn("_broken", broken).withColumns(typed)
+    for name, (_, fits) in typed.items():
+        broken = broken | (F.col(quoted(name)).isNotNull() & ~fits)
+    frame = frame.withColumn("_broken", broken).withColumns({name: value for name, (value, _) in typed.items()})
     frame = frame.withColumn(OPERATION, F.when(~F.col("_broken"), F.col(OPERATION)))
     frame = drop_when(frame, F.col("_tombstone"), "tombstone")
     frame = frame.withColumn(DELETED, F.col(OPERATION) == "delete")

@@ -88,7 +88,7 @@ def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: froze
         value = quoted(column.name)
         shown = text(REDACTED) if column.pii else value
         if column.name in casts:
-            failed = f"({value} IS NOT NULL AND NOT ({_fits(value, casts[column.name], column.type)}))"
+            failed = f"({value} IS NOT NULL AND NOT ({fits(value, casts[column.name], column.type)}))"
             checks.append((failed, finding("type", column.name, shown, text(f"is not {column.type}"))))
         elif column.name in texts:
             garbled = f"(contains({value}, {text(_REPLACED)}) OR contains({value}, {text(_NUL)}))"
@@ -102,22 +102,28 @@ def hold_to_contract(df: DataFrame, columns: tuple[Column, ...], *, texts: froze
     return df.selectExpr(*kept, PATH, row)
 
 
-def _fits(value: str, cast: str, kind: str) -> str:
-    """Whether a text is a value of a type, which Spark's cast alone decides too kindly; never null."""
-    fits = f"{cast} IS NOT NULL AND NOT contains({value}, {text(_NUL)})"
+def fits(value: str, cast: str, kind: str) -> str:
+    """Whether a text is a value of a type, which Spark's cast alone decides too kindly, as SQL; never null.
+
+    Args:
+        value: The text, as SQL.
+        cast: `try_cast` of it, as SQL.
+        kind: The type.
+    """
+    is_one = f"{cast} IS NOT NULL AND NOT contains({value}, {text(_NUL)})"
     name, _, size = kind.lower().replace(" ", "").partition("(")
     if name in ("date", "timestamp", "timestamp_ntz"):
         # The cast takes 08:26 for today, 2010 for its first of January, and `2010-12-01 and more` for a date.
         first, last = (f"CAST({text(bound)} AS {kind})" for bound in _CALENDAR)
-        return f"{fits} AND {value} RLIKE {text(_MOMENT)} AND {cast} BETWEEN {first} AND {last}"
+        return f"{is_one} AND {value} RLIKE {text(_MOMENT)} AND {cast} BETWEEN {first} AND {last}"
     if name in ("double", "float"):
         # As Java does, the cast takes 1d and 1f for numbers, and 1e400 for an infinite one.
         suffixed = " OR ".join(f"endswith({value}, '{letter}')" for letter in "dDfF")
         plain = f"(NOT ({suffixed}) AND abs({cast}) <> double('Infinity'))"
-        return f"{fits} AND ({plain} OR contains(lower({value}), 'inf'))"
+        return f"{is_one} AND ({plain} OR contains(lower({value}), 'inf'))"
     if name == "decimal":
         # The cast rounds what has more digits than the type.
         scale = size.rstrip(")").partition(",")[2] or "0"
         longer = rf"\.[0-9]{{{scale}}}[0-9]*[1-9]|[eE]-"
-        return f"{fits} AND NOT {value} RLIKE {text(longer)}"
-    return fits
+        return f"{is_one} AND NOT {value} RLIKE {text(longer)}"
+    return is_one
