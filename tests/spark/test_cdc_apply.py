@@ -128,6 +128,7 @@ def test_what_debezium_writes(tmp_path: Path, moving: Callable[..., Moving]) -> 
         {"op": "x", "before": None, "after": {"id": 9}, "source": {**place, "lsn": 301}},
         {"op": "u", "before": None, "after": {"first_name": "no key"}, "source": {**place, "lsn": 302}},
         {"op": "c", "before": None, "after": {"id": 8, "born": "soon"}, "source": {**place, "lsn": 303}},
+        {"op": "u", "after": {"id": 2, "first_name": "__debezium_unavailable_value"}, "source": {**place, "lsn": 304}},
     ]
     folder = tmp_path / "data" / "events"
     folder.mkdir(parents=True)
@@ -140,7 +141,7 @@ def test_what_debezium_writes(tmp_path: Path, moving: Callable[..., Moving]) -> 
         (3, "C", None, None, False, "insert"),
         (4, "D", None, None, True, "delete"),
     ]
-    assert account["quarantined"] == 5
+    assert account["quarantined"] == 6
     assert account["dropped"] == {"superseded": 1, "tombstone": 2}
     assert account["read"] == len(text)
     raw = [row[0] for row in its.rows("table_quarantine", "raw")]

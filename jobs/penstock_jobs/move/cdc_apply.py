@@ -24,6 +24,8 @@ _OWN = (POSITION, DELETED, OPERATION)
 # Debezium's letters and DMS's; a snapshot's read is an insert.
 _OPERATIONS = {"c": "insert", "r": "insert", "i": "insert", "u": "update", "d": "delete"}
 _HEX = "0123456789ABCDEF"
+# What Debezium has of a large value of PostgreSQL that did not change, as text and as bytes; it is no value.
+_UNAVAILABLE = ("__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==")
 # What may be a count of time since 1970; the first and the last day of the calendar, 0001-01-01 and 9999-12-31.
 _COUNTED = ("date", "timestamp", "timestamp_ntz")
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
@@ -202,6 +204,9 @@ def latest(frame: DataFrame, params: CdcApplyParams, target: Any) -> DataFrame:
     for name in target.key:
         broken = broken | F.col(f"`{name}`").isNull()
     columns = [c for c in target.columns if c.name not in _OWN]
+    if params.form == "debezium":
+        for c in columns:
+            broken = broken | F.coalesce(F.col(quoted(c.name)).isin(*_UNAVAILABLE), F.lit(False))
     typed = {c.name: _typed(c.name, c.type, params.time_unit) for c in columns if c.type != "string"}
     for name, (_, fits) in typed.items():
         broken = broken | (F.col(quoted(name)).isNotNull() & ~fits)
